@@ -1,0 +1,82 @@
+# Every target makes .venv and installs what it needs; a second call installs nothing unless setup.cfg or
+# constraints.txt changed. Options of a command go into ARGS: make demo ARGS="--transactions 20000 --json out.json"
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# The oldest supported Python first: constraints.txt is made for it.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c 'import sys; print(sys.executable)' 2>/dev/null)))
+BIN := .venv/bin
+ARGS ?=
+CODE := fraudstream agents tables training
+
+.PHONY: help
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/.installed-%: setup.cfg constraints.txt scripts/install.py
+	@$(or $(PYTHON),$(error expected Python 3.11 or later on the PATH and found none)) scripts/install.py $*
+
+# Without this, make deletes the stamps as intermediate files.
+.PRECIOUS: .venv/.installed-%
+
+.PHONY: demo
+demo: .venv/.installed-demo ## broker, worker and producer in one go; shows verdicts as they come, ends with a summary
+	@$(BIN)/fraudstream demo $(ARGS)
+
+.PHONY: test
+test: .venv/.installed-test ## every test that needs no server
+	$(BIN)/python -m pytest -m "not servers" $(ARGS)
+
+.PHONY: test-integration
+test-integration: .venv/.installed-test ## the tests against real servers, which it starts itself (Java and Maven)
+	$(BIN)/python -m pytest -m servers $(ARGS)
+
+.PHONY: lint
+lint: .venv/.installed-lint ## ruff (rules and format) and bandit
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(CODE)
+
+.PHONY: format
+format: .venv/.installed-lint ## formats the code and mends what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: typecheck
+typecheck: .venv/.installed-dev ## mypy --strict over code, tests, benchmarks and scripts
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: .venv/.installed-bench ## CPU per event of the full path against Faust's pass-through, on a real broker
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: kafka
+kafka: .venv/.installed-test ## a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (Java and Maven)
+	@$(BIN)/python -m tests.servers.kafka $(ARGS)
+
+.PHONY: generate-load
+generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rate and measures the latency of verdicts
+	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)
+
+.PHONY: build
+build: .venv/.installed-dev ## sdist and wheel into dist/
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation $(ARGS)
+
+.PHONY: dev-setup
+dev-setup: .venv/.installed-dev ## .venv with every extra
+
+# CUDA's packages are left out: torch names their versions itself, and its CPU builds do without them.
+.PHONY: constraints
+constraints: .venv/.installed-dev ## pins again what setup.cfg needs (ARGS=--upgrade for the newest versions)
+	$(BIN)/uv pip compile setup.cfg --all-extras --python-version 3.11 --no-header --no-annotate --quiet \
+		--output-file constraints.txt $(ARGS)
+	sed -i.old -E '/^(nvidia-|cuda-|triton==)/d' constraints.txt && rm constraints.txt.old
+
+.PHONY: clean
+clean: ## removes what builds, tests and checks leave behind; keeps .venv and data
+	rm -rf .cache .hypothesis build dist fraudstream.egg-info
+	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

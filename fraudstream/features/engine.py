@@ -1,0 +1,161 @@
+"""Computes the features of a micro-batch and the profiles that follow from it: the one entrance to the kernel.
+
+Pure with respect to the store: records go in and come out as bytes. A batch of any size gives bit-identical results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudstream.compiled import compiled
+from fraudstream.features.kernel import DISTINCT_SLOTS, FEATURE_COUNT, MONTH_S, features_of, log_steps, read_u64
+from fraudstream.state import ring
+from fraudstream.state.event import CATEGORY_LOCATION, CENTS, EVENT_WORDS, TIME
+from fraudstream.state.profile import COUNT, HEADER_WORDS, NEWEST, OFFSET, SEQUENCE_EVENTS, WORD_BYTES, upgrade
+
+IN_ORDER, LATE, DUPLICATE = 0, 1, 2
+"""An event's status; a late event is stored where the ring still reaches back to it, a duplicate changes nothing."""
+
+SEQUENCE_STEPS = SEQUENCE_EVENTS + 1
+SEQUENCE_TIME, SEQUENCE_CENTS, SEQUENCE_CATEGORY = range(3)
+SEQUENCE_COLUMNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a micro-batch gives.
+
+    Attributes:
+        records: the new record of each user, in the order the old ones were given.
+        changed: (users,) whether the new record differs from the old one.
+        features: (events, FEATURE_COUNT) the catalogue's features.
+        sequences: (events, SEQUENCE_STEPS, SEQUENCE_COLUMNS) time in s, cents and category hash of the event (last)
+            and of the ten before it, oldest first; a time of 0 marks an empty step.
+        status: (events,) IN_ORDER, LATE or DUPLICATE.
+    """
+
+    records: list[bytes]
+    changed: NDArray[np.bool_]
+    features: NDArray[np.float32]
+    sequences: NDArray[np.uint32]
+    status: NDArray[np.uint8]
+
+
+class FeatureEngine:
+    """The feature computation with its declared lateness.
+
+    Args:
+        allowed_lateness_s: an event at most this much older than the user's newest is computed as if it had come in
+            order; an older one is marked late.
+    """
+
+    def __init__(self, allowed_lateness_s: int) -> None:
+        self.allowed_lateness_s = allowed_lateness_s
+        self.retention_s = MONTH_S + allowed_lateness_s
+        self._seen = np.zeros((DISTINCT_SLOTS, 2), np.int64)
+        self._generation = 0
+
+    def run(
+        self,
+        records: Sequence[bytes],
+        users: NDArray[np.int64],
+        events: NDArray[np.uint32],
+        offsets: NDArray[np.int64],
+    ) -> Computed:
+        """Computes a micro-batch in the order of arrival.
+
+        Args:
+            records: current record of each distinct user, `EMPTY` for a new one.
+            users: (events,) index into `records`.
+            events: (events, EVENT_WORDS) packed transactions.
+            offsets: (events,) source offsets; one not above what the profile has seen changes nothing.
+
+        Raises:
+            ProfileError: a record is damaged or from a newer version.
+        """
+        current = [upgrade(record) if record else record for record in records]
+        n_users, n_events = len(current), len(users)
+        starts = np.zeros(n_users + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, current), np.int64, n_users) // WORD_BYTES, out=starts[1:])
+        held_words = int(starts[-1])
+        room = held_words + n_users * HEADER_WORDS + n_events * EVENT_WORDS
+        arena = np.empty(room, np.uint32)
+        packed = np.empty(room, np.uint32)
+        new_starts = np.empty(n_users + 1, np.int64)
+        features = np.empty((n_events, FEATURE_COUNT), np.float32)
+        sequences = np.zeros((n_events, SEQUENCE_STEPS, SEQUENCE_COLUMNS), np.uint32)
+        status = np.empty(n_events, np.uint8)
+        changed = np.zeros(n_users, np.bool_)
+        _run(
+            np.frombuffer(b"".join(current), np.uint32), starts, users, events, offsets,
+            self.allowed_lateness_s, self.retention_s, self._seen, self._generation,
+            arena, packed, new_starts, features, sequences, status, changed,
+        )  # fmt: skip
+        self._generation += n_events
+        blob = packed[: new_starts[-1]].tobytes()
+        cuts = (new_starts * WORD_BYTES).tolist()
+        return Computed(
+            records=[blob[cuts[user] : cuts[user + 1]] for user in range(n_users)],
+            changed=changed,
+            features=features,
+            sequences=sequences,
+            status=status,
+        )
+
+
+@compiled
+def _run(
+    records, starts, users, events, offsets,
+    allowed_lateness_s, retention_s, seen, generation,
+    arena, packed, new_starts, features, sequences, status, changed,
+):  # fmt: skip
+    n_users = len(starts) - 1
+    bases = np.zeros(n_users + 1, np.int64)
+    capacities, firsts, ends = np.zeros(n_users, np.int64), np.zeros(n_users, np.int64), np.zeros(n_users, np.int64)
+    row = np.zeros(FEATURE_COUNT)
+    for i in range(len(users)):
+        capacities[users[i]] += 1
+    ring.unpack(records, starts, arena, bases, capacities, ends)
+    for i in range(len(users)):
+        user, event = users[i], events[i]
+        base, capacity, first, end = bases[user], capacities[user], firsts[user], ends[user]
+        time = np.int64(event[TIME])
+        known = arena[base + COUNT] > 0
+        redelivered = known and offsets[i] <= read_u64(arena, base + OFFSET)
+        duplicate_of = ring.find(arena, base, capacity, first, end, event)
+        at = duplicate_of if duplicate_of >= 0 else ring.position(arena, base, capacity, first, end, time)
+        features_of(
+            arena, base, capacity, first, at, end, event, row, seen, generation + i + 1, retention_s
+        )  # fmt: skip
+        features[i] = row
+        _sequence(arena, base, capacity, first, at, event, sequences[i])
+        status[i] = LATE if np.int64(arena[base + NEWEST]) - time > allowed_lateness_s else IN_ORDER
+        if duplicate_of >= 0 or redelivered:
+            status[i] = DUPLICATE
+        elif ring.is_storable(arena, base, time, retention_s):
+            firsts[user], ends[user] = ring.insert(
+                arena, base, capacity, first, end, at, event, log_steps(np.int64(event[CENTS])), retention_s
+            )
+        if not redelivered:
+            ring.remember_offset(arena, base, offsets[i])
+            changed[user] = True
+    ring.pack(arena, bases, capacities, firsts, ends, packed, new_starts)
+
+
+@compiled
+def _sequence(arena, base, capacity, first, at, event, steps):
+    times, cents = base + HEADER_WORDS + TIME * capacity, base + HEADER_WORDS + CENTS * capacity
+    labels = base + HEADER_WORDS + CATEGORY_LOCATION * capacity
+    held = min(at - first, SEQUENCE_EVENTS)
+    for k in range(held):
+        step, i = SEQUENCE_EVENTS - held + k, at - held + k
+        steps[step, SEQUENCE_TIME] = arena[times + i]
+        steps[step, SEQUENCE_CENTS] = arena[cents + i]
+        steps[step, SEQUENCE_CATEGORY] = arena[labels + i] >> 16
+    steps[SEQUENCE_EVENTS, SEQUENCE_TIME] = event[TIME]
+    steps[SEQUENCE_EVENTS, SEQUENCE_CENTS] = event[CENTS]
+    steps[SEQUENCE_EVENTS, SEQUENCE_CATEGORY] = event[CATEGORY_LOCATION] >> 16

@@ -1,0 +1,154 @@
+"""Three models, one score: runs the members, ranks what they say, weighs it, and does without a member that fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fraudstream.errors import ModelError
+from fraudstream.features.catalogue import model_inputs
+from fraudstream.score.autoencoder import Autoencoder
+from fraudstream.score.blocks import BLOCK_ROWS, padded
+from fraudstream.score.calibration import Calibration, MemberWeights
+from fraudstream.score.forest import Forest
+from fraudstream.score.lstm import Lstm
+from fraudstream.score.probe import probe
+
+MEMBERS = ("forest", "autoencoder", "lstm")
+DEFAULT_WEIGHTS: MemberWeights = (0.4, 0.4, 0.2)
+
+log = logging.getLogger(__name__)
+
+Raw = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What the ensemble says about a batch.
+
+    Attributes:
+        anomaly: (n,) share of the training traffic that is less unusual, 0 to 1.
+        members: (n, 3) the same for each member alone, in the order of MEMBERS; NaN where it failed.
+        surprise: (n, k) what each model input has to do with the autoencoder's score; 0 where that failed.
+        degraded: members that failed for at least one row; `degraded_of` tells it for one row.
+    """
+
+    anomaly: NDArray[np.float64]
+    members: NDArray[np.float64]
+    surprise: NDArray[np.float32]
+    degraded: tuple[str, ...]
+
+    def degraded_of(self, row: int) -> tuple[str, ...]:
+        """Members that are left out of this row's score."""
+        if not self.degraded:
+            return ()
+        return tuple(name for name, rank in zip(MEMBERS, self.members[row], strict=True) if np.isnan(rank))
+
+
+class Ensemble:
+    """Isolation Forest, autoencoder and LSTM behind one calibrated score.
+
+    Args:
+        forest: reads the model inputs as they are.
+        autoencoder: reads their surprise.
+        lstm: reads the sequences.
+        reference: (m, 3) raw scores of a sample of training rows; what a rank is a rank of.
+        weights: of the three members.
+    """
+
+    def __init__(
+        self,
+        forest: Forest,
+        autoencoder: Autoencoder,
+        lstm: Lstm,
+        reference: NDArray[np.float64],
+        weights: MemberWeights = DEFAULT_WEIGHTS,
+    ) -> None:
+        # More threads cost more in handing over than these small products take, and they are the worker's own to use.
+        torch.set_num_threads(1)
+        self.forest = forest
+        self.autoencoder = autoencoder
+        self.lstm = lstm
+        self.calibration = Calibration(reference, weights)
+        self._complained: set[str] = set()
+
+    def score(self, features: NDArray[np.float32], sequences: NDArray[np.uint32]) -> Scores:
+        """Scores a batch; a row gets the same bits whatever batch it comes in.
+
+        Args:
+            features: (n, FEATURE_COUNT) of the feature engine.
+            sequences: (n, SEQUENCE_STEPS, SEQUENCE_COLUMNS) of the feature engine.
+
+        Raises:
+            ModelError: all three members failed for a row.
+        """
+        rows = len(features)
+        raw, surprise = self.raw_scores(model_inputs(padded(features))[:rows], sequences)
+        members = np.stack([self.calibration.ranks(at, raw[:, at]) for at in range(len(MEMBERS))], axis=1)
+        failed: NDArray[np.bool_] = np.isnan(members)
+        if failed.all(axis=1).any():
+            raise ModelError(
+                "expected a score from at least one of forest, autoencoder and lstm, got none: "
+                "the model in MODEL_DIR cannot be used on this machine; train a new one or unset MODEL_DIR"
+            )
+        degraded = tuple(name for at, name in enumerate(MEMBERS) if failed[:, at].any())
+        return Scores(self.calibration.anomaly(members), members, surprise, degraded)
+
+    def raw_scores(
+        self, inputs: NDArray[np.float32], sequences: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """(n, 3) raw scores of the members, NaN where one fails, and the (n, k) surprise of the inputs."""
+        surprise = np.zeros(inputs.shape, np.float32)
+
+        def by_autoencoder() -> Raw:
+            scores, residual = self.autoencoder.score(inputs)
+            surprise[:] = np.where(np.isfinite(residual), residual, np.float32(0.0))
+            return scores
+
+        runs: tuple[Callable[[], Raw], ...] = (
+            lambda: self.forest.score(inputs),
+            by_autoencoder,
+            lambda: self.lstm.score(sequences),
+        )
+        raw = np.stack([self._guarded(name, run, len(inputs)) for name, run in zip(MEMBERS, runs, strict=True)], axis=1)
+        return raw, surprise
+
+    def warm_up(self) -> None:
+        """Compiles and touches everything once, so that the first transaction does not wait for it."""
+        self.verify_batch_invariance()
+
+    def verify_batch_invariance(self) -> None:
+        """Checks on this machine that a row's score does not depend on its batch.
+
+        Raises:
+            ModelError: it does, so a redelivered transaction could get another verdict.
+        """
+        features, sequences = probe(self.autoencoder.transform, self.lstm.encoder, rows=2 * BLOCK_ROWS + 9)
+        whole, rows = self.score(features, sequences), np.arange(len(features))
+        for order in (rows[::-1], np.roll(rows, 37), rows[:1], rows[5:42]):
+            part = self.score(features[order], sequences[order])
+            if not (
+                np.array_equal(part.anomaly, whole.anomaly[order])
+                and np.array_equal(part.members, whole.members[order], equal_nan=True)
+                and np.array_equal(part.surprise, whole.surprise[order])
+            ):
+                raise ModelError(
+                    "expected the same score for a transaction in any batch, got another one: the matrix library "
+                    "of this machine is not exactly repeatable; set ATEN_CPU_CAPABILITY=default, or install another "
+                    "build of torch"
+                )
+
+    def _guarded(self, name: str, run: Callable[[], Raw], rows: int) -> Raw:
+        try:
+            raw = run()
+        except Exception as error:
+            if name not in self._complained:
+                self._complained.add(name)
+                log.warning("%s failed and is left out of the score: %s: %s", name, type(error).__name__, error)
+            return np.full(rows, np.nan)
+        return np.where(np.isfinite(raw), raw, np.nan)

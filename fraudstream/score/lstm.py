@@ -1,0 +1,152 @@
+"""An LSTM that reads a user's last transactions and says which amounts it would expect next; more than that surprises.
+
+Only the upper side counts, s = max(-log P(amount >= a) - threshold, 0), and what surprised lately still counts:
+s now + sum of earlier s * exp(-age / 3 days). The plain likelihood of the next event finds no fraud at all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fraudstream.compiled import compiled
+from fraudstream.score.autoencoder import load_network, network_tensors
+from fraudstream.score.blocks import block_tensors, padded
+from fraudstream.score.steps import STEP_NUMBERS, StepEncoder
+
+HIDDEN = 24
+EMBEDDING = 8
+HEAD = 24
+AMOUNT_BINS = 24
+MAX_CATEGORIES = 64
+SESSION_S = 3 * 86_400.0
+SMALLEST_PROBABILITY = 1e-30
+
+
+class LstmNetwork(nn.Module):
+    """One LSTM layer over the steps, and a head for the amount of the step that follows.
+
+    Args:
+        categories: size of the vocabulary, the unknown one not counted.
+    """
+
+    def __init__(self, categories: int) -> None:
+        super().__init__()
+        self.categories = nn.Embedding(categories + 1, EMBEDDING)
+        self.recurrent = nn.LSTM(STEP_NUMBERS + EMBEDDING, HIDDEN, batch_first=True)
+        self.from_history = nn.Linear(HIDDEN, HEAD)
+        self.from_circumstances = nn.Linear(STEP_NUMBERS - 1 + EMBEDDING, HEAD)
+        self.amount = nn.Linear(HEAD, AMOUNT_BINS)
+
+    def forward(self, numbers: torch.Tensor, category: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predicts each step but the first from the steps before it and from its own category, hour and gap.
+
+        Args:
+            numbers: (rows, steps, STEP_NUMBERS).
+            category: (rows, steps).
+
+        Returns:
+            (rows, steps - 1, HIDDEN) state before each step, (rows, steps - 1, AMOUNT_BINS) logits of its amount.
+        """
+        steps = torch.cat([numbers, self.categories(category)], 2)
+        history, _ = self.recurrent(steps[:, :-1])
+        circumstances = self.from_circumstances(steps[:, 1:, 1:])  # all but the amount, which is to be predicted
+        logits: torch.Tensor = self.amount(torch.relu(self.from_history(history) + circumstances))
+        return history, logits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lstm:
+    """The encoder, the network behind it, and from which surprise on an amount counts.
+
+    Attributes:
+        threshold: training quantile of -log P(amount >= a), in nats.
+    """
+
+    encoder: StepEncoder
+    network: LstmNetwork
+    threshold: float
+
+    def score(self, sequences: NDArray[np.uint32]) -> NDArray[np.float64]:
+        """Anomaly score of each row: surprise of its amount, and of the recent ones before it.
+
+        Args:
+            sequences: (n, steps, SEQUENCE_COLUMNS) as the feature engine gives them.
+        """
+        surprise, age_s = self.surprise(sequences)
+        scores = np.empty(len(surprise))
+        _session(surprise, age_s, self.threshold, SESSION_S, scores)
+        return scores
+
+    def surprise(self, sequences: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """-log P(amount >= a) of every step but the first, (n, steps - 1) in nats, and the steps' ages in seconds."""
+        steps = self.encoder(padded(sequences))
+        rows, length = steps.category.shape
+        surprise = np.empty((rows, length - 1))
+        with torch.inference_mode():
+            for block, (numbers, category) in block_tensors(steps.numbers, steps.category):
+                _, logits = self.network(numbers, category)
+                probabilities = torch.softmax(logits, 2).numpy()
+                _upper_tail(probabilities, steps.amount_bin[block, 1:], surprise[block])
+        return surprise[: len(sequences)], steps.age_s[: len(sequences), 1:]
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """What an artifact keeps."""
+        own = {"threshold": np.array([self.threshold])}
+        return {**own, **self.encoder.tensors(), **network_tensors(self.network)}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, NDArray[Any]]) -> Lstm:
+        """The reverse of `tensors`."""
+        tensors = dict(tensors)
+        encoder = StepEncoder(tensors.pop("vocabulary"), tensors.pop("scale"))
+        threshold = float(tensors.pop("threshold")[0])
+        network = LstmNetwork(len(encoder.vocabulary))
+        load_network(network, tensors)
+        return cls(encoder, network, threshold)
+
+
+@compiled
+def _upper_tail(
+    probabilities: NDArray[np.float32], amount_bin: NDArray[np.float32], surprise: NDArray[np.float64]
+) -> None:
+    bins = probabilities.shape[2]
+    for row in range(probabilities.shape[0]):
+        for step in range(probabilities.shape[1]):
+            position = np.float64(amount_bin[row, step])
+            at = min(max(np.int64(math.floor(position)), 0), bins - 1)
+            above = 0.0
+            for i in range(at + 1, bins):
+                above += np.float64(probabilities[row, step, i])
+            here = np.float64(probabilities[row, step, at])
+            # Even within a bin, and falling off behind the last one, so that larger always surprises more.
+            into = max(position - at, 0.0)
+            share = 1.0 - into if at < bins - 1 else math.exp(-into)
+            tail = above + share * here
+            # Written so that a tail that is not a number stays none and is seen.
+            surprise[row, step] = -math.log(SMALLEST_PROBABILITY if tail < SMALLEST_PROBABILITY else tail)
+
+
+@compiled
+def _session(
+    surprise: NDArray[np.float64],
+    age_s: NDArray[np.int64],
+    threshold: float,
+    decay_s: float,
+    scores: NDArray[np.float64],
+) -> None:
+    for row in range(len(surprise)):
+        total = 0.0
+        for step in range(surprise.shape[1]):
+            if age_s[row, step] >= 0:
+                excess = surprise[row, step] - threshold
+                # A surprise that is not a number must reach the score, where it is seen.
+                if not excess <= 0.0:
+                    total += excess * math.exp(-age_s[row, step] / decay_s)
+        scores[row] = total

@@ -1,0 +1,175 @@
+"""What every Kafka topic of fraudstream is called and how it must be made; pure values, no client and no broker.
+
+Whoever creates, checks, reads or writes a topic takes its name from here. Limits that the user may tune on a living
+cluster (retention, segment size) are given to a topic when it is created and not checked afterwards; what would break
+the promises of the worker (partitions, cleanup policy, room for a dead letter) is checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from fraudstream.errors import SettingsError
+from fraudstream.settings import Settings
+
+PROFILES_TABLE = "profiles"
+"""The Faust table of profiles; its name is part of its changelog topic's name."""
+
+DAY_MS = 86_400_000
+TRANSACTIONS_RETENTION_MS = 7 * DAY_MS
+"""A worker that was down for less than this misses nothing."""
+RESULTS_RETENTION_MS = 30 * DAY_MS
+"""Verdicts, alerts and dead letters can be read again for this long."""
+DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
+"""Twice what a broker takes by default: a message of 1 MiB still fits with its key, its headers and the framing."""
+CHANGELOG_SEGMENT_BYTES = 64 * 1024 * 1024
+"""The segment being written is never compacted, and a worker without a disk reads it whole: keep it small."""
+
+_LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic as fraudstream needs it.
+
+    Attributes:
+        replication: copies of each partition.
+        config: topic settings in Kafka's own words, given at creation.
+    """
+
+    name: str
+    partitions: int
+    replication: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTopic:
+    """A topic as a broker describes it.
+
+    Attributes:
+        config: topic settings, or None where the broker does not tell them.
+    """
+
+    name: str
+    partitions: int
+    config: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicProblem:
+    """What is wrong with one topic, and how to mend it."""
+
+    topic: str
+    wrong: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.wrong}; {self.mend}"
+
+
+def changelog_topic(settings: Settings) -> str:
+    """The topic that holds every profile's latest state, named as Faust names the changelog of its table."""
+    return f"{settings.app_id}-{PROFILES_TABLE}-changelog"
+
+
+def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
+    """Every topic that the worker reads or writes: transactions, verdicts, alerts, dead-letters, changelog.
+
+    All have the same number of partitions: what follows from a transaction goes to the partition of its number.
+
+    Raises:
+        SettingsError: two topics share a name, or Kafka does not take a name.
+    """
+    names = {
+        "TRANSACTIONS_TOPIC": settings.transactions_topic,
+        "VERDICTS_TOPIC": settings.verdicts_topic,
+        "ALERTS_TOPIC": settings.alerts_topic,
+        "DEAD_LETTERS_TOPIC": settings.dead_letters_topic,
+        "APP_ID (the changelog's name)": changelog_topic(settings),
+    }
+    _refuse_bad_names(names)
+    results = {"retention.ms": str(RESULTS_RETENTION_MS)}
+    return (
+        _deleted(settings, settings.transactions_topic, {"retention.ms": str(TRANSACTIONS_RETENTION_MS)}),
+        _deleted(settings, settings.verdicts_topic, results),
+        _deleted(settings, settings.alerts_topic, results),
+        _deleted(settings, settings.dead_letters_topic, results | {"max.message.bytes": str(DEAD_LETTER_MAX_BYTES)}),
+        _spec(
+            settings,
+            changelog_topic(settings),
+            {"cleanup.policy": "compact", "segment.bytes": str(CHANGELOG_SEGMENT_BYTES)},
+        ),
+    )
+
+
+def find_problems(specs: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[TopicProblem]:
+    """What keeps the worker from keeping its promises on these topics; empty when all is well."""
+    problems: list[TopicProblem] = []
+    for spec in specs:
+        topic = found.get(spec.name)
+        if topic is None:
+            problems.append(TopicProblem(spec.name, "missing", "create it with `fraudstream topics create`"))
+            continue
+        if topic.partitions != spec.partitions:
+            problems.append(_wrong_partitions(spec, topic.partitions))
+        if topic.config is not None:
+            problems += _wrong_config(spec, topic.config)
+    return problems
+
+
+def _deleted(settings: Settings, name: str, config: Mapping[str, str]) -> TopicSpec:
+    return _spec(settings, name, {"cleanup.policy": "delete", **config})
+
+
+def _spec(settings: Settings, name: str, config: Mapping[str, str]) -> TopicSpec:
+    # With three copies a write waits for two of them: one broker may be lost without losing what was acknowledged.
+    copies = settings.topic_replication
+    in_sync = {"min.insync.replicas": str(max(1, copies - 1))}
+    return TopicSpec(name, settings.topic_partitions, copies, {**config, **in_sync})
+
+
+def _refuse_bad_names(names: Mapping[str, str]) -> None:
+    for variable, name in names.items():
+        if name in {".", ".."} or not _LEGAL_NAME.fullmatch(name):
+            raise SettingsError(
+                f"{variable}: expected a Kafka topic name (1 to 249 letters, digits, '.', '_' or '-'), got {name!r}"
+            )
+    for name, uses in Counter(names.values()).items():
+        if uses > 1:
+            shared = ", ".join(variable for variable, other in names.items() if other == name)
+            raise SettingsError(f"{shared}: expected a topic of its own for each, got {name!r} for all of them")
+
+
+def _wrong_partitions(spec: TopicSpec, found: int) -> TopicProblem:
+    return TopicProblem(
+        spec.name,
+        f"expected {spec.partitions} partitions, found {found}",
+        "partitions of a keyed topic cannot be changed in place, because users would move to other partitions and "
+        f"leave their profiles behind: set TOPIC_PARTITIONS={found} if that is right for all topics; otherwise stop "
+        "what writes to it, delete it (or name another topic) and run `fraudstream topics create`",
+    )
+
+
+def _wrong_config(spec: TopicSpec, found: Mapping[str, str]) -> list[TopicProblem]:
+    wrong: list[tuple[str, str]] = []
+    policy, limit = found.get("cleanup.policy"), found.get("max.message.bytes")
+    wanted_policy, wanted_limit = spec.config.get("cleanup.policy"), spec.config.get("max.message.bytes")
+    if policy is not None and wanted_policy is not None and policy != wanted_policy:
+        wrong.append((f"expected cleanup.policy={wanted_policy}, found {policy}", f"cleanup.policy={wanted_policy}"))
+    if limit is not None and wanted_limit is not None and int(limit) < int(wanted_limit):
+        wrong.append(
+            (f"expected max.message.bytes>={wanted_limit}, found {limit}", f"max.message.bytes={wanted_limit}")
+        )
+    return [
+        TopicProblem(
+            spec.name,
+            text,
+            f"run kafka-configs.sh --alter --entity-type topics --entity-name {spec.name} --add-config {assignment} "
+            "with your --bootstrap-server",
+        )
+        for text, assignment in wrong
+    ]

@@ -1,0 +1,74 @@
+"""Fixtures that tests of every kind may ask for: the brokers, and settings with topics of the test's own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from fraudstream.adapters.embedded_broker import EmbeddedBroker
+from fraudstream.errors import BrokerError
+from fraudstream.settings import Settings
+from tests.servers.jars import ServerUnavailableError
+
+if TYPE_CHECKING:
+    from tests.servers.kafka import KafkaCluster
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for a real server is marked so, and cannot be forgotten."""
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """A real Kafka broker, one for the whole run; use topics of your own (`own_settings`)."""
+    from tests.servers.kafka import KafkaCluster
+
+    try:
+        cluster = KafkaCluster(directory=tmp_path_factory.mktemp("kafka"))
+        cluster.start()
+    except ServerUnavailableError as error:
+        missing(str(error))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    """An embedded broker without topics, one for each test."""
+    try:
+        broker = EmbeddedBroker()
+        broker.start()
+    except BrokerError as error:
+        missing(str(error))
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def own_settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings whose topics and consumer group no other test uses, whatever the environment says."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
+    own = f"t{uuid.uuid4().hex[:8]}"
+    return Settings(
+        app_id=own,
+        transactions_topic=f"{own}-transactions",
+        verdicts_topic=f"{own}-verdicts",
+        alerts_topic=f"{own}-alerts",
+        dead_letters_topic=f"{own}-dead-letters",
+    )
+
+
+def missing(reason: str) -> NoReturn:
+    """Skips a test whose server this machine lacks; where CI is set every server must be there, so it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason} (CI is set, so no server may be missing)", pytrace=False)
+    pytest.skip(reason)

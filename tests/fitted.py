@@ -1,0 +1,25 @@
+"""A small simulated stream and an ensemble fitted to it, made once in a run and shared by all tests that need a model."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from fraudstream.score.ensemble import Ensemble
+from fraudstream.training.fit import fit
+from fraudstream.training.replay import Replay, replay_features
+from fraudstream.training.simulate import SimulationSpec, simulate
+
+ALLOWED_LATENESS_S = 3600
+
+
+@cache
+def small_stream() -> Replay:
+    """6,000 transactions of 60 users; do not change its arrays."""
+    return replay_features(simulate(SimulationSpec(transactions=6000, users=60, seed=7)), ALLOWED_LATENESS_S)
+
+
+@cache
+def small_ensemble() -> Ensemble:
+    """Fitted to the small stream; do not change it."""
+    stream = small_stream()
+    return fit(stream.features, stream.sequences, seed=1)

@@ -1,0 +1,197 @@
+"""The naive twin of the feature kernel: plain Python over a list of everything that happened, no incremental state.
+
+Written from the catalogue's formulas and docs/state.md, sharing no code with the kernel beyond the packed event.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fraudstream.state.event import NO_PLACE
+
+HOUR, DAY = 3600, 86_400
+WINDOWS = {"1h": HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
+CAP, SEQUENCE = 256, 10
+
+
+@dataclass(frozen=True)
+class Event:
+    """One packed transaction, unpacked again."""
+
+    time: int
+    cents: int
+    merchant: int
+    identity: tuple[int, int]
+    category: int
+    location: int
+    device: int
+    place: int
+
+    @classmethod
+    def of(cls, words: Sequence[int]) -> Event:
+        time, cents, merchant, low, high, labels, device, place = (int(word) for word in words)
+        return cls(time, cents, merchant, (low, high), labels >> 16, labels & 0xFFFF, device, place)
+
+    @property
+    def amount(self) -> float:
+        return self.cents / 100.0
+
+    @property
+    def log_steps(self) -> int:
+        return math.floor(math.log1p(self.cents / 100.0) * 1024 + 0.5)
+
+    @property
+    def hour(self) -> int:
+        return self.time // HOUR % 24
+
+
+@dataclass
+class NaiveProfile:
+    """Everything one user ever did; `kept` is the part that the real record would still hold."""
+
+    lateness: int
+    stored: list[Event] = field(default_factory=list)
+    kept: list[Event] = field(default_factory=list)
+    floor: int = 0
+    offset: int = -1
+
+    @property
+    def retention(self) -> int:
+        return WINDOWS["30d"] + self.lateness
+
+    @property
+    def newest(self) -> int:
+        return max((event.time for event in self.stored), default=0)
+
+    def process(self, event: Event, offset: int) -> tuple[dict[str, float], list[tuple[int, int, int]], str]:
+        """Features, LSTM sequence and status of an event; remembers it."""
+        redelivered = bool(self.stored) and offset <= self.offset
+        twin = next((at for at, past in enumerate(self.kept) if past.identity == event.identity), None)
+        if twin is not None:
+            past, newer = self.kept[:twin], self.kept[twin:]
+        else:
+            past = [other for other in self.kept if other.time <= event.time]
+            newer = [other for other in self.kept if other.time > event.time]
+        lifetime = list(self.stored)
+        for other in newer:
+            lifetime.remove(other)
+        features = self._features(event, past, lifetime)
+        sequence = [(other.time, other.cents, other.category) for other in (*past[-SEQUENCE:], event)]
+        sequence = [(0, 0, 0)] * (SEQUENCE + 1 - len(sequence)) + sequence
+        status = "late" if self.stored and self.newest - event.time > self.lateness else "in order"
+        if twin is not None or redelivered:
+            status = "duplicate"
+        elif not self.stored or (event.time > self.floor and event.time > self.newest - self.retention):
+            self._store(event)
+        if not redelivered:
+            self.offset = offset
+        return features, sequence, status
+
+    def _store(self, event: Event) -> None:
+        self.stored.append(event)
+        self.kept.append(event)
+        self.kept.sort(key=lambda other: other.time)
+        while len(self.kept) > SEQUENCE and (
+            self.kept[0].time <= self.newest - self.retention or len(self.kept) > CAP
+        ):
+            self.floor = max(self.floor, self.kept.pop(0).time)
+
+    def _features(self, event: Event, past: list[Event], lifetime: list[Event]) -> dict[str, float]:
+        time, amount = event.time, event.amount
+        window = {name: [other for other in past if other.time > time - span] for name, span in WINDOWS.items()}
+        month, day = window["30d"], window["24h"]
+        mean = {name: total(events) / len(events) if events else 0.0 for name, events in window.items()}
+        same_category = [other for other in month if other.category == event.category]
+        since_last = min(time - past[-1].time, WINDOWS["30d"]) if past else WINDOWS["30d"]
+        first = min((other.time for other in self.stored), default=time)
+        age = max(time - first, 0) / DAY if lifetime else 0.0
+        days = min(max(age, 1.0), 30.0)
+        known = bool(lifetime)
+        reaches_to = max(self.floor, self.newest - self.retention)
+        distance, speed = travel(event, month)
+        features = {
+            "log_amount": math.log1p(amount),
+            "amount_z": z_score(event, lifetime),
+            "amount_to_mean_lifetime": log_ratio(amount, total(lifetime) / len(lifetime)) if known else 0.0,
+            "amount_to_max_30d": log_ratio(amount, max(other.amount for other in month)) if month else 0.0,
+            "amount_rank_30d": -math.log((sum(o.cents >= event.cents for o in month) + 0.5) / (len(month) + 1)),
+            "amount_to_category_mean_30d": log_ratio(
+                amount, (total(same_category) + 3.0 * mean["30d"]) / (len(same_category) + 3.0)
+            )
+            if month
+            else 0.0,
+            "mean_24h": total([*day, event]) / (len(day) + 1),
+            "count_ratio_24h": math.log((len(day) + 1) / (len(month) / days + 1)),
+            "sum_ratio_24h": math.log((total([*day, event]) + 1.0) / (total(month) / days + 1.0)) if known else 0.0,
+            "seconds_since_last": since_last,
+            "pace": math.log1p(DAY * days / (len(month) + 1.0)) - math.log1p(since_last) if known else 0.0,
+            "merchants_24h": len({other.merchant for other in day}),
+            "merchant_visits_30d": sum(other.merchant == event.merchant for other in month),
+            "merchant_is_new": bool(past) and all(other.merchant != event.merchant for other in past),
+            "category_visits_30d": len(same_category) if event.category else 0,
+            "category_rarity": -math.log((len(same_category) + 5.0 / 14.0) / (len(month) + 5.0)) if event.category else 0.0,
+            "device_visits_30d": sum(other.device == event.device for other in month) if event.device else 0,
+            "device_is_new": is_new(event.device, [other.device for other in past]),
+            "location_visits_30d": sum(other.location == event.location for other in month) if event.location else 0,
+            "location_is_new": is_new(event.location, [other.location for other in past]),
+            "hour_rarity": hour_rarity(event, lifetime),
+            "distance_km": distance,
+            "speed_kmh": speed,
+            "account_age_days": age,
+            "lifetime_count": len(lifetime),
+            "windows_cut": sum(known and reaches_to > time - span for span in WINDOWS.values()),
+        }
+        for name, events in window.items():
+            features[f"count_{name}"] = len(events)
+            features[f"sum_{name}"] = total([*events, event])
+            if name != "1h":
+                features[f"amount_to_mean_{name}"] = log_ratio(amount, mean[name]) if events else 0.0
+        return {name: float(value) for name, value in features.items()}
+
+
+def total(events: Sequence[Event]) -> float:
+    return sum(event.cents for event in events) / 100.0
+
+
+def log_ratio(amount: float, usual: float) -> float:
+    return math.log((amount + 1.0) / (usual + 1.0))
+
+
+def is_new(value: int, known: Sequence[int]) -> bool:
+    return bool(value) and any(known) and value not in known
+
+
+def z_score(event: Event, lifetime: Sequence[Event]) -> float:
+    n = len(lifetime)
+    if n < 3:
+        return 0.0
+    mean = sum(other.log_steps for other in lifetime) / 1024 / n
+    variance = max(sum(other.log_steps**2 for other in lifetime) / 1024**2 / n - mean * mean, 0.0)
+    return (event.log_steps / 1024 - mean) / math.sqrt(variance + 0.05)
+
+
+def hour_rarity(event: Event, lifetime: Sequence[Event]) -> float:
+    weight = {event.hour: 0.5, (event.hour - 1) % 24: 0.25, (event.hour + 1) % 24: 0.25}
+    near = sum(weight.get(other.hour, 0.0) for other in lifetime)
+    return -math.log((near + 5.0 / 24.0) / (len(lifetime) + 5.0))
+
+
+def travel(event: Event, month: Sequence[Event]) -> tuple[float, float]:
+    placed = [other for other in month if other.place != NO_PLACE]
+    if event.place == NO_PLACE or not placed:
+        return 0.0, 0.0
+    (north_a, east_a), (north_b, east_b) = degrees(event.place), degrees(placed[-1].place)
+    chord = (
+        math.sin((north_b - north_a) / 2) ** 2
+        + math.cos(north_a) * math.cos(north_b) * math.sin((east_b - east_a) / 2) ** 2
+    )
+    distance = 12_742.0 * math.asin(math.sqrt(min(1.0, chord)))
+    return distance, distance * 3600.0 / max(event.time - placed[-1].time, 60)
+
+
+def degrees(place: int) -> tuple[float, float]:
+    """Latitude and longitude in radians."""
+    north, east = ((half - 65_536 if half >= 32_768 else half) for half in (place >> 16, place & 0xFFFF))
+    return north * (math.pi / 18_000.0), east * (math.pi / 18_000.0)

@@ -1,0 +1,58 @@
+"""Kafka's jars, fetched once by Maven (pom.xml beside this file) into a cache directory.
+
+The cache is ~/.cache/fraudstream/kafka-<version>, or where KAFKA_HOME_CACHE says; jars put there by hand do as well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+POM = Path(__file__).with_name("pom.xml")
+KAFKA_VERSION = "4.1.0"
+MAIN_JAR = f"kafka_2.13-{KAFKA_VERSION}.jar"
+DOWNLOAD_TIMEOUT_S = 600.0
+SAID_LINES = 15
+
+
+class ServerUnavailableError(RuntimeError):
+    """This machine cannot run the server; says what is missing."""
+
+
+def kafka_jars() -> Path:
+    """The directory of Kafka's jars, fetched by Maven when it is not there.
+
+    Raises:
+        ServerUnavailableError: Java or Maven is missing, or Maven fails.
+    """
+    _require("java", "a Java runtime of version 17 or later (Debian: openjdk-17-jre-headless)")
+    default = Path.home() / ".cache" / "fraudstream" / f"kafka-{KAFKA_VERSION}"
+    jars = Path(os.environ.get("KAFKA_HOME_CACHE") or default).expanduser()
+    if (jars / MAIN_JAR).exists():
+        return jars
+    _require("mvn", f"Maven (Debian: maven), or Kafka's jars in KAFKA_HOME_CACHE={jars}")
+    jars.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the goal and renamed when whole, so that an interrupted download leaves nothing that looks complete.
+    with tempfile.TemporaryDirectory(dir=jars.parent, prefix=f"{jars.name}-") as parts:
+        command = ["mvn", "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"]
+        ran = subprocess.run(
+            [*command, f"-DoutputDirectory={parts}/jars"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=DOWNLOAD_TIMEOUT_S,
+        )
+        if ran.returncode != 0:
+            said = "\n".join((ran.stdout + ran.stderr).splitlines()[-SAID_LINES:])
+            raise ServerUnavailableError(f"Maven could not fetch Kafka {KAFKA_VERSION}:\n{said}")
+        if not (jars / MAIN_JAR).exists():  # else another process was faster
+            (Path(parts) / "jars").rename(jars)
+    return jars
+
+
+def _require(program: str, what: str) -> None:
+    if shutil.which(program) is None:
+        raise ServerUnavailableError(f"a real Kafka needs {what}; found no `{program}` on the PATH")

@@ -1,0 +1,287 @@
+"""A real Kafka cluster on this machine: one Java process a broker (KRaft), listening on loopback only.
+
+    python -m tests.servers.kafka [--port 9092] [--brokers 1]
+
+runs one in the foreground until Ctrl-C. Records live in a temporary directory and are removed at the end; the brokers'
+logs stay there for a look at what went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tests.servers.jars import ServerUnavailableError, kafka_jars
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 5.0  # then SIGKILL: the records go anyway
+HEAP = "-Xmx512m"
+LOG_TAIL_LINES = 15
+
+LOG4J = """\
+status = error
+appender.file.type = File
+appender.file.name = file
+appender.file.fileName = {path}
+appender.file.layout.type = PatternLayout
+appender.file.layout.pattern = %d %p %c - %m%n
+rootLogger.level = {level}
+rootLogger.appenderRef.file.ref = file
+"""
+
+# Few partitions in the internal topics, no wait for further group members, no topics that nobody declared; and a
+# short broker session, because a killed broker may come back only when its old session has ended.
+PROPERTIES = """\
+process.roles=broker,controller
+node.id={node}
+controller.quorum.voters={voters}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=4000
+group.initial.rebalance.delay.ms=0
+default.replication.factor={copies}
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor={copies}
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={in_sync}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    number: int
+    port: int
+    controller_port: int
+    directory: Path
+
+    @property
+    def properties(self) -> Path:
+        return self.directory / "server.properties"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "server.log"
+
+    @property
+    def output(self) -> Path:
+        return self.directory / "output.log"
+
+
+class KafkaCluster:
+    """A cluster of 1 or 3 brokers, from `start` to `stop`, or as a context manager.
+
+    Args:
+        brokers: how many; internal topics get as many copies (at most 3).
+        port: of the first broker, the others take the next; None: free ports.
+        directory: where records and logs live; None: a new temporary directory.
+        log_level: of the brokers' own logs (log4j's words).
+    """
+
+    def __init__(
+        self, brokers: int = 1, port: int | None = None, directory: Path | None = None, log_level: str = "WARN"
+    ) -> None:
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="fraudstream-kafka-"))
+        self._nodes = _plan(brokers, port, self.directory)
+        self._log_level = log_level
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._jars = Path()
+
+    @property
+    def bootstrap(self) -> str:
+        """The addresses of all brokers, HOST:PORT[,HOST:PORT]."""
+        return ",".join(f"127.0.0.1:{node.port}" for node in self._nodes)
+
+    def start(self) -> str:
+        """Starts all brokers, waits until each answers, and returns `bootstrap`.
+
+        Raises:
+            ServerUnavailableError: Java, Maven or a port is missing, or a broker does not come up.
+        """
+        _refuse_taken_ports(self._nodes)
+        self._jars = kafka_jars()
+        try:
+            self._format()
+            for node in self._nodes:
+                self._launch(node)
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self.bootstrap
+
+    def stop(self) -> None:
+        """Stops all brokers and removes their records; the logs stay in `directory`."""
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+        for node in self._nodes:
+            shutil.rmtree(node.directory / "data", ignore_errors=True)
+
+    def kill(self, broker: int = 1) -> None:
+        """Ends a broker with SIGKILL; brokers count from 1."""
+        process = self._processes.pop(broker)
+        process.kill()
+        process.wait()
+
+    def revive(self, broker: int = 1) -> None:
+        """Starts a killed broker again on what it had written, and waits until it serves."""
+        self._launch(self._nodes[broker - 1])
+        self._wait_until_ready()
+
+    def __enter__(self) -> KafkaCluster:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _format(self) -> None:
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
+        copies = min(3, len(self._nodes))
+        voters = ",".join(f"{node.number}@127.0.0.1:{node.controller_port}" for node in self._nodes)
+        tools: list[tuple[_Node, subprocess.Popen[bytes]]] = []
+        for node in self._nodes:
+            node.directory.mkdir(parents=True, exist_ok=True)
+            node.properties.write_text(
+                PROPERTIES.format(
+                    node=node.number,
+                    voters=voters,
+                    port=node.port,
+                    controller_port=node.controller_port,
+                    data=node.directory / "data",
+                    copies=copies,
+                    in_sync=max(1, copies - 1),
+                )
+            )
+            (node.directory / "log4j2.properties").write_text(LOG4J.format(path=node.log, level=self._log_level))
+            tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(node.properties))
+            tools.append((node, self._java(node, *tool)))
+        for node, process in tools:
+            if process.wait(START_TIMEOUT_S) != 0:
+                raise ServerUnavailableError(f"broker {node.number} cannot format its storage:\n{_tail(node)}")
+
+    def _launch(self, node: _Node) -> None:
+        self._processes[node.number] = self._java(node, "kafka.Kafka", str(node.properties))
+
+    def _java(self, node: _Node, *command: str) -> subprocess.Popen[bytes]:
+        logging = f"-Dlog4j2.configurationFile={node.directory / 'log4j2.properties'}"
+        with node.output.open("ab") as output:
+            return subprocess.Popen(
+                ["java", HEAP, logging, "-cp", f"{self._jars}/*", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us: we stop the brokers in order
+            )
+
+    def _wait_until_ready(self) -> None:
+        """Returns when each broker that was not killed answers for itself and knows all the others."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        alive = [node for node in self._nodes if node.number in self._processes]
+        for node in alive:
+            # A client of its own for each: one that knows the cluster would ask whichever broker it likes.
+            client = AdminClient(
+                {"bootstrap.servers": f"127.0.0.1:{node.port}", "log_level": 0, "reconnect.backoff.max.ms": 200}
+            )
+            while not _knows(client, len(alive)):
+                if self._processes[node.number].poll() is not None:
+                    raise ServerUnavailableError(f"broker {node.number} does not run:\n{_tail(node)}")
+                if time.monotonic() > deadline:
+                    raise ServerUnavailableError(
+                        f"expected {len(alive)} brokers at {self.bootstrap} within {START_TIMEOUT_S:.0f} s; "
+                        f"their logs are in {self.directory}"
+                    )
+                time.sleep(0.1)
+
+
+def _knows(client: AdminClient, brokers: int) -> bool:
+    try:
+        return len(client.list_topics(timeout=1).brokers) == brokers
+    except KafkaException:
+        return False
+
+
+def _plan(brokers: int, port: int | None, directory: Path) -> tuple[_Node, ...]:
+    free = _free_ports(2 * brokers)
+    return tuple(
+        _Node(number, port + number - 1 if port else free[number - 1], free[-number], directory / f"broker-{number}")
+        for number in range(1, brokers + 1)
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _refuse_taken_ports(nodes: tuple[_Node, ...]) -> None:
+    for node in nodes:
+        try:
+            socket.create_server(("127.0.0.1", node.port)).close()
+        except OSError as error:
+            raise ServerUnavailableError(f"port {node.port} on 127.0.0.1 cannot be used: {error.strerror}") from None
+
+
+def _tail(node: _Node) -> str:
+    lines = [line for log in (node.output, node.log) if log.exists() for line in log.read_text().splitlines()]
+    return "\n".join(lines[-LOG_TAIL_LINES:])
+
+
+def main() -> int:
+    """Runs a cluster in the foreground until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers.kafka", description="a real Kafka on loopback")
+    parser.add_argument("--port", type=int, default=9092, help="of the first broker (default 9092)")
+    parser.add_argument("--brokers", type=int, default=1, choices=(1, 3), help="default 1")
+    options = parser.parse_args()
+    # Both signals raise KeyboardInterrupt, so that a broker that is still starting is stopped too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    cluster = KafkaCluster(options.brokers, options.port)
+    try:
+        with cluster:
+            print(f"Kafka listens on {cluster.bootstrap} (Ctrl-C stops)", flush=True)
+            while True:
+                signal.pause()
+    except ServerUnavailableError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"Kafka stopped; its logs are in {cluster.directory}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
