@@ -1,4 +1,4 @@
-"""A small simulated stream and an ensemble fitted to it, made once in a run and shared by all tests that need a model."""
+"""A small simulated stream and an ensemble fitted to it, made once in a run for all tests that need a model."""
 
 from __future__ import annotations
 

@@ -113,6 +113,7 @@ def fit_autoencoder(inputs: NDArray[np.float32], seed: int, tell: Progress) -> A
         _step(optimiser, loss, AUTOENCODER_RATE, done)
         tell("autoencoder", done)
     network.eval().requires_grad_(requires_grad=False)
+    tell("autoencoder", 1.0)
     return Autoencoder(transform, network)
 
 
@@ -165,6 +166,7 @@ def fit_lstm(sequences: NDArray[np.uint32], seed: int, tell: Progress) -> Lstm:
 
     untuned = Lstm(encoder, task.network, threshold=0.0)
     surprise, _ = untuned.surprise(sequences)
+    tell("lstm", 1.0)
     return Lstm(encoder, task.network, float(np.quantile(surprise[:, -1], SURPRISE_QUANTILE)))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -105,32 +104,25 @@ def _table(seed: int, world: World, purchases: Purchases, campaign: Ints) -> pa.
         {
             "transaction_id": _hexadecimal(_scrambled(np.arange(rows), seed)),
             "user_id": _labels(purchases.user, users, pa.int32()).cast(pa.string()),
-            "amount": _column(purchases.amount_usd, pa.float64()),
+            "amount": purchases.amount_usd,
             "merchant": _labels(merchant, merchants.names, pa.int16()),
             "category": _labels(merchants.category[merchant], [category.name for category in CATEGORIES], pa.int8()),
             "location": _labels(np.where(city == ONLINE, -1, city), list(CITY_NAMES), pa.int16()),
-            "latitude": _column(merchants.latitude[merchant], pa.float32(), city != ONLINE),
-            "longitude": _column(merchants.longitude[merchant], pa.float32(), city != ONLINE),
+            "latitude": pa.array(merchants.latitude[merchant], mask=city == ONLINE),
+            "longitude": pa.array(merchants.longitude[merchant], mask=city == ONLINE),
             "device_id": _labels(device_code, _hexadecimal(_scrambled(seen, seed)), pa.int32()),
-            "timestamp": _column(purchases.time_s * _NS_PER_S, TIME),
+            "timestamp": pa.array(purchases.time_s * _NS_PER_S).cast(TIME),
             "currency": _labels(np.zeros(rows, np.int64), [CURRENCY], pa.int8()),
-            "is_fraud": _column((campaign > 0).astype(np.int8), pa.int8()),
+            "is_fraud": (campaign > 0).astype(np.int8),
             "campaign": _labels(campaign, ["", *CAMPAIGN_NAMES], pa.int8()),
         }
     )
 
 
-def _column(values: NDArray[Any], kind: pa.DataType, valid: NDArray[np.bool_] | None = None) -> pa.Array:
-    """The numbers as an Arrow array, not copied; `pa.array` would first import pandas, half a second."""
-    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(values), [bits, pa.py_buffer(np.ascontiguousarray(values))])
-
-
 def _labels(codes: Ints, names: list[str] | pa.Array, width: pa.DataType) -> pa.DictionaryArray:
     """A text column by codes, -1 being none; the width of its indices is part of the schema, whatever the size."""
-    indices = _column(codes, pa.int64(), codes >= 0).cast(width)
-    texts = names if isinstance(names, pa.Array) else pa.array(names, pa.string())
-    return pa.DictionaryArray.from_arrays(indices, texts)
+    indices = pa.array(codes, mask=codes < 0).cast(width)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string()))
 
 
 def _scrambled(numbers: Ints, seed: int) -> NDArray[np.uint64]:

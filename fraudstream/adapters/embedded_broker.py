@@ -118,6 +118,8 @@ class EmbeddedBroker:
         """
         if self._library is None:
             raise BrokerError(f"expected a running embedded broker for topic {name}; call start() first")
+        if partitions < 1:
+            raise TopicError(f"topic {name}: expected at least 1 partition, got {partitions}")
         if self._partitions.get(name) == partitions:
             return False
         code = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)

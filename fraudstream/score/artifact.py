@@ -207,7 +207,8 @@ def _ensemble(directory: Path, data: bytes, weights: MemberWeights) -> Ensemble:
     if len(autoencoder.transform.knots) != len(MODEL_INPUTS) or widest >= len(MODEL_INPUTS):
         raise ModelMismatch(
             f"{directory / TENSOR_FILE}: expected members that read {len(MODEL_INPUTS)} model inputs, got "
-            f"an autoencoder of {len(autoencoder.transform.knots)} and a forest of {widest + 1} or more; train a new model"
+            f"an autoencoder of {len(autoencoder.transform.knots)} and a forest of {widest + 1} or more; "
+            "train a new model"
         )
     return Ensemble(forest, autoencoder, lstm, reference, weights)
 

@@ -147,8 +147,15 @@ class Ensemble:
         try:
             raw = run()
         except Exception as error:
-            if name not in self._complained:
-                self._complained.add(name)
-                log.warning("%s failed and is left out of the score: %s: %s", name, type(error).__name__, error)
+            self._complain(name, f"{type(error).__name__}: {error}")
             return np.full(rows, np.nan)
-        return np.where(np.isfinite(raw), raw, np.nan)
+        is_number = np.isfinite(raw)
+        if not is_number.all():
+            self._complain(name, f"no finite number for {rows - int(is_number.sum())} of {rows} transactions")
+        return np.where(is_number, raw, np.nan)
+
+    def _complain(self, name: str, reason: str) -> None:
+        """Once for each member: the stream goes on, and every verdict carries the member's name anyway."""
+        if name not in self._complained:
+            self._complained.add(name)
+            log.warning("%s failed and is left out of the score: %s", name, reason)

@@ -83,7 +83,7 @@ def test_a_topic_cannot_be_created_again_with_other_partitions(embedded_broker: 
 
 
 def test_a_topic_without_partitions_is_refused(embedded_broker: EmbeddedBroker) -> None:
-    with pytest.raises(TopicError, match="0 partitions"):
+    with pytest.raises(TopicError, match="expected at least 1 partition, got 0"):
         embedded_broker.create_topic("transactions", partitions=0)
 
 

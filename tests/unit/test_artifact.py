@@ -15,7 +15,15 @@ from safetensors.numpy import save as tensors_to_bytes
 
 from fraudstream.errors import ModelError, ModelMismatch
 from fraudstream.features.catalogue import FEATURE_NAMES, catalogue_hash
-from fraudstream.score.artifact import FORMAT_VERSION, MANIFEST_FILE, TENSOR_FILE, TrainingFacts, load, read_manifest, save
+from fraudstream.score.artifact import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    TENSOR_FILE,
+    TrainingFacts,
+    load,
+    read_manifest,
+    save,
+)
 from fraudstream.score.ensemble import Ensemble
 from tests.fitted import small_ensemble, small_stream
 
@@ -135,7 +143,9 @@ def test_another_catalogue_is_refused_with_what_differs(directory: Path) -> None
 @pytest.mark.parametrize(("came", "age"), [(FORMAT_VERSION + 1, "a newer"), (0, "an older")])
 def test_another_format_is_refused_whatever_else_it_holds(directory: Path, came: int, age: str) -> None:
     rewrite_manifest(directory, format_version=came, something_new=[1, 2])
-    with pytest.raises(ModelMismatch, match=f"expected format {FORMAT_VERSION}, got {came}: the model comes from {age}"):
+    with pytest.raises(
+        ModelMismatch, match=f"expected format {FORMAT_VERSION}, got {came}: the model comes from {age}"
+    ):
         load(directory)
 
 

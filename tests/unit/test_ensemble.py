@@ -53,7 +53,9 @@ def broken(member: str, ensemble: Ensemble) -> dict[str, Any]:
         parts["forest"] = replace(ensemble.forest, path=np.full_like(ensemble.forest.path, np.nan))
     elif member == "autoencoder":
         tensors = ensemble.autoencoder.tensors()
-        tensors = {name: np.full_like(tensor, np.nan) if name != "transform" else tensor for name, tensor in tensors.items()}
+        tensors = {
+            name: np.full_like(tensor, np.nan) if name != "transform" else tensor for name, tensor in tensors.items()
+        }
         parts["autoencoder"] = Autoencoder.from_tensors(tensors)
     else:
         encoder = replace(ensemble.lstm.encoder, vocabulary=np.arange(1, 65_536, dtype=np.uint32))
@@ -135,7 +137,11 @@ def test_a_failing_member_is_left_out_and_named(member: str, whole: Scores) -> N
     weights[at] = 0.0
     intact = small_ensemble()
     reweighed = Ensemble(
-        intact.forest, intact.autoencoder, intact.lstm, intact.calibration.reference, (weights[0], weights[1], weights[2])
+        intact.forest,
+        intact.autoencoder,
+        intact.lstm,
+        intact.calibration.reference,
+        (weights[0], weights[1], weights[2]),
     )
     np.testing.assert_array_equal(scores.anomaly, reweighed.score(*rows(slice(ROWS))).anomaly)
 
@@ -175,7 +181,9 @@ def test_a_failure_is_logged_once_and_not_for_every_batch(caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             ensemble.score(*rows(slice(10)))
-    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["lstm failed and is left out of the score"]
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "lstm failed and is left out of the score"
+    ]
 
 
 def test_a_member_that_gives_no_numbers_is_logged_as_well(caplog: pytest.LogCaptureFixture) -> None:
@@ -199,5 +207,3 @@ def test_frauds_score_higher_than_honest_transactions() -> None:
     anomaly = small_ensemble().score(*rows(slice(None))).anomaly
     is_fraud = stream.is_fraud == 1
     assert np.median(anomaly[is_fraud]) > np.quantile(anomaly[~is_fraud], 0.85)
-
-

@@ -42,7 +42,9 @@ def test_a_value_on_a_threshold_goes_the_way_it_went_in_training() -> None:
     forest = fitted(inputs)
     borders = np.concatenate([tree.tree_.threshold[tree.tree_.feature == 0] for tree in forest.estimators_])
     near = borders.astype(np.float32)
-    rows = np.stack([np.concatenate([near, np.nextafter(near, np.float32(9)), np.nextafter(near, np.float32(-9))])] * 2, 1)
+    rows = np.stack(
+        [np.concatenate([near, np.nextafter(near, np.float32(9)), np.nextafter(near, np.float32(-9))])] * 2, 1
+    )
     np.testing.assert_array_equal(from_sklearn(forest).score(rows), -forest.score_samples(rows))
 
 

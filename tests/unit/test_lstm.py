@@ -9,7 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fraudstream.features.engine import SEQUENCE_CATEGORY, SEQUENCE_CENTS, SEQUENCE_COLUMNS, SEQUENCE_STEPS, SEQUENCE_TIME
+from fraudstream.features.engine import (
+    SEQUENCE_CATEGORY,
+    SEQUENCE_CENTS,
+    SEQUENCE_COLUMNS,
+    SEQUENCE_STEPS,
+    SEQUENCE_TIME,
+)
 from fraudstream.score.lstm import AMOUNT_BINS, SESSION_S, Lstm
 from fraudstream.score.steps import AMOUNT, GAP, HOUR_COS, HOUR_SIN, IS_THERE, UNKNOWN_CATEGORY, StepEncoder
 from tests.fitted import small_ensemble, small_stream
@@ -77,7 +83,9 @@ def test_an_empty_step_is_all_zeros_and_has_no_age() -> None:
 
 
 def test_the_vocabulary_is_the_most_frequent_categories_without_the_missing_one() -> None:
-    sequences = np.concatenate([history((NOON_S, 100 * n, c)) for c, times in ((30, 3), (10, 5), (0, 9), (20, 1)) for n in range(times)])
+    sequences = np.concatenate(
+        [history((NOON_S, 100 * n, c)) for c, times in ((30, 3), (10, 5), (0, 9), (20, 1)) for n in range(times)]
+    )
     assert StepEncoder.fit(sequences, categories=3, bins=4).vocabulary.tolist() == [10, 30]
 
 
@@ -113,7 +121,11 @@ def test_the_score_adds_what_each_step_exceeds_the_threshold_by_and_its_age_leav
     sequences = small_stream().sequences[3000:3200]
     surprise, age_s = lstm.surprise(sequences)
     expected = [
-        sum(max(s - lstm.threshold, 0.0) * math.exp(-age / SESSION_S) for s, age in zip(row, ages, strict=True) if age >= 0)
+        sum(
+            max(s - lstm.threshold, 0.0) * math.exp(-age / SESSION_S)
+            for s, age in zip(row, ages, strict=True)
+            if age >= 0
+        )
         for row, ages in zip(surprise.tolist(), age_s.tolist(), strict=True)
     ]
     np.testing.assert_allclose(lstm.score(sequences), expected, rtol=1e-12)

@@ -1,0 +1,72 @@
+"""Why a transaction was flagged: the parts of the score, from the autoencoder's residuals and the LSTM, in sentences.
+
+Parts add up: the weighted ranks of the members are the whole; the LSTM's part is the sequence's, the rest is shared
+out among the features as the autoencoder's squared residual is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudstream.features.catalogue import FEATURE_NAMES, MODEL_INPUTS, Feature, ReasonCode
+from fraudstream.verdict import Reason
+
+MAX_REASONS = 3
+SEQUENCE: ReasonCode = "unusual_sequence"
+SEQUENCE_TEXT = "The order of the user's recent transactions is unusual"
+_COLUMNS = tuple(FEATURE_NAMES.index(feature.name) for feature in MODEL_INPUTS)
+_LARGEST_EXPONENT = 300.0
+
+
+def reasons_of(
+    amount: float,
+    features: NDArray[np.float32],
+    surprise: NDArray[np.float32],
+    members: Sequence[float],
+    weights: Sequence[float],
+) -> tuple[Reason, ...]:
+    """The leading reasons of one flagged transaction, most important first, at most one of a kind.
+
+    Args:
+        amount: in main units.
+        features: (len(CATALOGUE),) of the transaction.
+        surprise: (len(MODEL_INPUTS),) the autoencoder's squared positive residuals.
+        members: ranks of forest, autoencoder and lstm, NaN where one failed.
+        weights: of the members.
+    """
+    parts = [0.0 if math.isnan(rank) else rank * weight for rank, weight in zip(members, weights, strict=True)]
+    whole = sum(parts) or 1.0
+    sequence_share = parts[2] / whole
+    total = float(surprise.sum())
+    by_code: dict[ReasonCode, tuple[float, int]] = {}
+    if total > 0.0:
+        for at in np.argsort(-surprise, kind="stable").tolist():
+            share = (1.0 - sequence_share) * float(surprise[at]) / total
+            if share == 0.0:
+                break
+            code = MODEL_INPUTS[at].reason
+            sum_so_far, leading = by_code.get(code, (0.0, at))
+            by_code[code] = (sum_so_far + share, leading)
+    found = [_feature_reason(amount, features, at, share) for share, at in by_code.values()]
+    found.append(Reason(SEQUENCE, "sequence", round(members[2], 6) if parts[2] else 0.0, sequence_share, SEQUENCE_TEXT))
+    found.sort(key=lambda reason: -reason.share)
+    return tuple(found[:MAX_REASONS])
+
+
+def explanation_of(reasons: Sequence[Reason]) -> str:
+    """All reasons in one line."""
+    return "; ".join(reason.text for reason in reasons)
+
+
+def _feature_reason(amount: float, features: NDArray[np.float32], at: int, share: float) -> Reason:
+    feature, value = MODEL_INPUTS[at], float(features[_COLUMNS[at]])
+    return Reason(feature.reason, feature.name, value, share, sentence(feature, amount, value))
+
+
+def sentence(feature: Feature, amount: float, value: float) -> str:
+    """The reason in words."""
+    return feature.says.format(amount=amount, value=value, times=math.exp(min(value, _LARGEST_EXPONENT)))

@@ -1,0 +1,270 @@
+"""The way of a transaction, as one pure function of a micro-batch; no clock, no store and no broker may enter.
+
+decode -> load profile -> compute features -> score -> decide -> emit -> remember
+
+The Faust agent, `fraudstream replay` and /predict all call this; only where profiles come from and where verdicts go
+differs.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+
+from fraudstream.dead_letter import DeadLetter
+from fraudstream.decide.policy import Policy
+from fraudstream.decide.reasons import explanation_of, reasons_of
+from fraudstream.errors import ProfileError, RefusedInput
+from fraudstream.features.engine import DUPLICATE, LATE, Computed, FeatureEngine
+from fraudstream.score.ensemble import Ensemble, Scores
+from fraudstream.state.event import EVENT_WORDS, pack
+from fraudstream.state.profile import upgrade
+from fraudstream.transaction import Transaction, decode_transaction
+from fraudstream.verdict import NORMAL, NOTHING_FOUND, MemberScores, Reason, Verdict, encode_verdict
+
+NO_OFFSET = 2**62
+"""Offset of a transaction that does not come from a log: newer than anything a profile has seen."""
+
+_DIGITS = 6
+
+LoadProfile = Callable[[int, bytes], bytes]
+"""Gives the record of a user in a source partition, `EMPTY` for an unknown one."""
+
+
+class SourceRecord(Protocol):
+    """A message as Kafka clients hand it over; `timestamp` is the broker's time in ms."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """What judges: feature computation, models and policy, all immutable while the process runs."""
+
+    engine: FeatureEngine
+    ensemble: Ensemble
+    policy: Policy
+    weights: tuple[float, float, float]
+    model_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A verdict ready to be sent to the partition that its transaction came from."""
+
+    partition: int
+    key: bytes
+    value: bytes
+    flagged: bool
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All that leaves a micro-batch: verdicts, dead letters, state; and the arrays they were made from.
+
+    Attributes:
+        profiles: changed records by (source partition, user key).
+        computed: features, sequences and status of the accepted transactions, None if there were none.
+        scores: what the models said of them.
+    """
+
+    verdicts: list[Emitted] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    profiles: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    computed: Computed | None = None
+    scores: Scores | None = None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The accepted transactions, column by column."""
+
+    sources: list[SourceRecord] = field(default_factory=list)
+    transactions: list[Transaction] = field(default_factory=list)
+    times_s: list[int] = field(default_factory=list)
+    slots: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    users: array[int] = field(default_factory=lambda: array("q"))
+    words: array[int] = field(default_factory=lambda: array("I"))
+    offsets: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, key: bytes, source: SourceRecord, transaction: Transaction, time_s: int) -> None:
+        self.sources.append(source)
+        self.transactions.append(transaction)
+        self.times_s.append(time_s)
+        self.users.append(self.slots.setdefault((source.partition, key), len(self.slots)))
+        self.words.extend(pack(transaction, time_s))
+        self.offsets.append(source.offset)
+
+
+def process(detector: Detector, records: Sequence[SourceRecord], load: LoadProfile) -> Outcome:
+    """Judges a micro-batch in the order of arrival.
+
+    Args:
+        detector: what judges.
+        records: messages, in offset order within a partition.
+        load: gives each user's current profile; asked once per user.
+
+    Raises:
+        ModelError: no model is left to score with.
+    """
+    outcome, batch = Outcome(), _Batch()
+    unreadable: dict[tuple[int, bytes], str] = {}
+    profiles = _accept(records, batch, outcome, load, unreadable)
+    if not batch.transactions:
+        return outcome
+    computed = outcome.computed = _compute(detector, batch, profiles)
+    scores = outcome.scores = detector.ensemble.score(computed.features, computed.sequences)
+    _emit(detector, batch, computed, scores, outcome)
+    for user, at in batch.slots.items():
+        if computed.changed[at]:
+            outcome.profiles[user] = computed.records[at]
+    return outcome
+
+
+def predict(detector: Detector, body: bytes, received_s: float, load: LoadProfile) -> Verdict:
+    """Judges one transaction against the user's current profile, which stays as it is.
+
+    Args:
+        body: the transaction as JSON.
+        received_s: when it came, seconds since 1970: its event time where it names none.
+        load: gives the user's profile, as in `process`; the partition it is asked for is -1 (wherever it is kept).
+
+    Raises:
+        RefusedInput: the transaction cannot be scored; reasons as for the stream.
+    """
+    batch = _Batch()
+    transaction = decode_transaction(body)
+    key = transaction.user_id.encode()
+    source = _Request(key, body, int(received_s * 1000))
+    batch.add(key, source, transaction, transaction.time_s(received_s))
+    try:
+        computed = _compute(detector, batch, [load(source.partition, key)])
+    except ProfileError as error:
+        raise RefusedInput("profile_unreadable", f"profile: {error}") from None
+    scores = detector.ensemble.score(computed.features, computed.sequences)
+    return next(_verdicts(detector, batch, computed, scores))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request to /predict in the place of a message."""
+
+    key: bytes
+    value: bytes
+    timestamp: int
+    topic: str = ""
+    partition: int = -1
+    offset: int = NO_OFFSET
+
+
+def _accept(
+    records: Sequence[SourceRecord],
+    batch: _Batch,
+    outcome: Outcome,
+    load: LoadProfile,
+    unreadable: dict[tuple[int, bytes], str],
+) -> list[bytes]:
+    """Decodes and loads; what cannot be scored becomes a dead letter. Returns the profiles by slot."""
+    profiles: list[bytes] = []
+    for record in records:
+        try:
+            transaction = decode_transaction(record.value)
+            key = _key_of(record, transaction)
+            user = (record.partition, key)
+            time_s = transaction.time_s(record.timestamp / 1000)
+            if user not in batch.slots:
+                profiles.append(_readable(load(*user), user, unreadable))
+            batch.add(key, record, transaction, time_s)
+        except RefusedInput as refused:
+            outcome.dead_letters.append(
+                DeadLetter.of(record.topic, record.partition, record.offset, record.key, record.value, refused)
+            )
+    return profiles
+
+
+def _key_of(record: SourceRecord, transaction: Transaction) -> bytes:
+    key = transaction.user_id.encode()
+    if record.key != key:
+        came = "a message without a key" if record.key is None else repr(record.key[:60].decode("utf-8", "replace"))
+        raise RefusedInput(
+            "key_mismatch",
+            f"key: expected the user_id {transaction.user_id!r}, so that one partition holds all of a user, got {came}",
+        )
+    return key
+
+
+def _readable(record: bytes, user: tuple[int, bytes], unreadable: dict[tuple[int, bytes], str]) -> bytes:
+    try:
+        if user not in unreadable:
+            return upgrade(record) if record else record
+    except ProfileError as error:
+        unreadable[user] = str(error)
+    raise RefusedInput("profile_unreadable", f"profile: {unreadable[user]}")
+
+
+def _compute(detector: Detector, batch: _Batch, profiles: list[bytes]) -> Computed:
+    return detector.engine.run(
+        profiles,
+        np.frombuffer(batch.users, np.int64),
+        np.frombuffer(batch.words, np.uint32).reshape(-1, EVENT_WORDS),
+        np.frombuffer(batch.offsets, np.int64),
+    )
+
+
+def _emit(detector: Detector, batch: _Batch, computed: Computed, scores: Scores, outcome: Outcome) -> None:
+    for source, verdict in zip(batch.sources, _verdicts(detector, batch, computed, scores), strict=True):
+        outcome.verdicts.append(
+            Emitted(source.partition, source.key or b"", encode_verdict(verdict), verdict.flagged)
+        )
+
+
+def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Scores) -> Iterator[Verdict]:
+    policy, threshold = detector.policy, detector.policy.threshold
+    anomaly, members = scores.anomaly.tolist(), scores.members.tolist()
+    status, degraded = computed.status.tolist(), bool(scores.degraded)
+    rounded_threshold = round(threshold, _DIGITS)
+    for at, (source, transaction) in enumerate(zip(batch.sources, batch.transactions, strict=True)):
+        score, ranks = anomaly[at], members[at]
+        reasons: tuple[Reason, ...] = ()
+        if score > threshold:
+            reasons = reasons_of(
+                transaction.amount, computed.features[at], scores.surprise[at], ranks, detector.weights
+            )
+        from_stream = source.partition >= 0
+        yield Verdict(
+            transaction_id=transaction.transaction_id,
+            user_id=transaction.user_id,
+            anomaly_score=round(score, _DIGITS),
+            anomaly_type=reasons[0].code if reasons else NORMAL,
+            confidence=round(policy.confidence(score), _DIGITS),
+            explanation=explanation_of(reasons) if reasons else NOTHING_FOUND,
+            flagged=score > threshold,
+            threshold=rounded_threshold,
+            reasons=reasons,
+            members=MemberScores(*(None if rank != rank else round(rank, _DIGITS) for rank in ranks)),
+            model_version=detector.model_version,
+            event_time=datetime.fromtimestamp(batch.times_s[at], UTC),
+            timestamp=datetime.fromtimestamp(source.timestamp / 1000, UTC),
+            processing_time_ms=None,
+            source_partition=source.partition if from_stream else None,
+            source_offset=source.offset if from_stream else None,
+            late=status[at] == LATE,
+            duplicate=status[at] == DUPLICATE,
+            degraded=scores.degraded_of(at) if degraded else (),
+        )
