@@ -25,6 +25,7 @@ LAST_BEGIN_SHARE = 0.97
 
 FAR_KM = 2_500.0
 COMPROMISE_DAYS = 10
+LEAKED_BEFORE_SHARE = 0.6
 CHARGED_WITHIN_DAYS = 14
 FEWEST_OWN_PURCHASES = 10
 
@@ -161,16 +162,17 @@ def impossible_travel(under: Underworld, sizes: Ints) -> Purchases:
 def merchant_compromise(under: Underworld, sizes: Ints) -> Purchases:
     """Cards used at one merchant within some days are charged elsewhere afterwards, by a ring with a few devices."""
     rng, world, honest = under.rng, under.world, under.honest
-    by_merchant = np.argsort(honest.merchant, kind="stable")
-    visits = np.bincount(honest.merchant, minlength=len(world.merchants.names))
+    early = np.flatnonzero(honest.time_s < world.start_s + LEAKED_BEFORE_SHARE * world.span_s)
+    by_merchant = early[np.argsort(honest.merchant[early], kind="stable")]
+    visits = np.bincount(honest.merchant[early], minlength=len(world.merchants.names))
     until = np.cumsum(visits)
+    popular = visits.astype(np.float64) ** 2
     leaks_s = min(COMPROMISE_DAYS * DAY_S, world.span_s // 4)
     users, times, devices = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    popular = visits.astype(np.float64) ** 2
-    for size in sizes:
+    for size in sizes if len(early) else ():
         merchant = rng.choice(len(visits), p=popular / popular.sum())
         rows = by_merchant[until[merchant] - visits[merchant] : until[merchant]]
-        begin = world.start_s + int(rng.uniform(0.05, 0.55) * world.span_s)
+        begin = int(rng.choice(honest.time_s[rows])) - int(rng.integers(0, leaks_s))
         leaked = (honest.time_s[rows] >= begin) & (honest.time_s[rows] < begin + leaks_s)
         visitors = rng.permutation(np.unique(honest.user[rows[leaked]]))
         victims = np.resize(visitors, min(size, 2 * len(visitors)))  # each card is charged once or twice

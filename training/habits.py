@@ -37,7 +37,7 @@ CARD_IN_HAND_SHARE = 0.4
 TRAVELLERS_NEEDS_SHARE = 0.5
 """Purchases on a trip that are hotels, meals, rides and outings, whatever the user buys at home."""
 
-ZIPF_EXPONENT = 1.3
+ZIPF_EXPONENT = 2.0
 SMALLEST_USD = 0.5
 _FOR_TRAVELLERS = np.array([CATEGORY_INDEX[name] for name in ("hotels", "restaurants", "transport", "entertainment")])
 

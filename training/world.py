@@ -119,7 +119,7 @@ class World:
 def make_merchants(rng: np.random.Generator, users: int) -> Merchants:
     """Merchants enough for so many users: a city of any size has some of every kind, larger ones have more."""
     per_city = np.clip(np.rint(users * CITY_SHARES / 8), 2, 12).astype(np.int64)
-    count = np.outer(np.append(per_city, np.clip(users // 10, 10, 40)), np.ones(len(CATEGORIES), np.int64))
+    count = np.outer(np.append(per_city, np.clip(users // 20, 8, 40)), np.ones(len(CATEGORIES), np.int64))
     count[:ONLINE, ONLINE_SHARES == 1] = 0
     count[ONLINE, ONLINE_SHARES == 0] = 0
     first = (np.cumsum(count) - count.ravel()).reshape(count.shape)
@@ -154,7 +154,7 @@ def _merchant_names(rng: np.random.Generator, category: Ints) -> list[str]:
 def make_users(rng: np.random.Generator, users: int) -> Users:
     """Users whose activity is heavy-tailed and whose tastes, hours and means differ."""
     activity = np.clip(np.exp(rng.normal(0, 0.9, users)), 0.15, 12)
-    taste = rng.standard_gamma(np.broadcast_to(20 * SHARES, (users, len(SHARES)))) + 1e-9
+    taste = rng.standard_gamma(np.broadcast_to(12 * SHARES, (users, len(SHARES)))) + 1e-9
     wealth = np.exp(rng.normal(0, 0.35, (users, 1)))
     home = rng.choice(ONLINE, users, p=CITY_SHARES)
     weekend = np.exp(rng.normal(0.1, 0.4, (users, 1)))

@@ -114,7 +114,7 @@ class EmbeddedBroker:
 
         Raises:
             BrokerError: the broker does not run.
-            TopicError: the topic exists with another number of partitions, or the name is refused.
+            TopicError: the topic exists with another number of partitions, or the number is none.
         """
         if self._library is None:
             raise BrokerError(f"expected a running embedded broker for topic {name}; call start() first")

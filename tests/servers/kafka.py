@@ -120,9 +120,9 @@ class KafkaCluster:
         Raises:
             ServerUnavailableError: Java, Maven or a port is missing, or a broker does not come up.
         """
-        _refuse_taken_ports(self._nodes)
-        self._jars = kafka_jars()
         try:
+            _refuse_taken_ports(self._nodes)
+            self._jars = kafka_jars()
             self._format()
             for node in self._nodes:
                 self._launch(node)
@@ -145,6 +145,8 @@ class KafkaCluster:
         self._processes.clear()
         for node in self._nodes:
             shutil.rmtree(node.directory / "data", ignore_errors=True)
+        if not any(self.directory.iterdir()):  # nothing was started, so there are no logs
+            self.directory.rmdir()
 
     def kill(self, broker: int = 1) -> None:
         """Ends a broker with SIGKILL; brokers count from 1."""
@@ -267,8 +269,10 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=9092, help="of the first broker (default 9092)")
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3), help="default 1")
     options = parser.parse_args()
-    # Both signals raise KeyboardInterrupt, so that a broker that is still starting is stopped too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both signals raise KeyboardInterrupt, so that a broker that is still starting is stopped too. SIGINT is named
+    # because a shell starts its background jobs with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     cluster = KafkaCluster(options.brokers, options.port)
     try:
         with cluster:

@@ -1,0 +1,1 @@
+"""Faust agents and what carries them: transport, fenced producers, checkpoints and recovery. Faust lives only here."""

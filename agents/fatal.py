@@ -1,0 +1,25 @@
+"""How a worker gives up: one clear line, a non-zero exit, and nothing committed after the fault."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+EXIT_FAULT = 70
+"""EX_SOFTWARE: a fault that did not pass. The supervisor restarts the worker, which goes on from the last checkpoint."""
+
+EXIT_FENCED = 75
+"""EX_TEMPFAIL: another worker owns a partition now; a restart joins the group afresh."""
+
+EXIT_SETTINGS = 78
+"""EX_CONFIG: a restart will not help before settings or topics are mended."""
+
+
+def stop_process(reason: str, code: int = EXIT_FAULT) -> NoReturn:
+    """Ends this process at once, without the orderly shutdown that could still commit something."""
+    print(f"fraudstream: {reason}", file=sys.stderr, flush=True)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,179 @@
+"""The scoring agent: chunks in, verdicts out at once, state and offsets at the checkpoint; nothing else leaves it.
+
+Order of effects, for each source partition: verdicts, alerts and dead letters inside the open Kafka transaction; then
+the changed profiles, the source offset, the commit; then the local store; then Faust's acks. While a commit is under
+way the next chunk is already decoded and scored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from fraudstream.adapters.metrics import Metrics
+from fraudstream.agents.fatal import EXIT_FAULT, EXIT_FENCED, stop_process
+from fraudstream.agents.producers import Message, Producers, dead_letter_message, group_by_partition
+from fraudstream.errors import Fenced
+from fraudstream.pipeline import Detector, Outcome, process
+from fraudstream.settings import Settings
+from fraudstream.tables.profiles import Profiles
+from fraudstream.topics import changelog_topic
+
+log = logging.getLogger(__name__)
+
+SLICE_RECORDS = 512
+"""The event loop is let go after this many records, so that /health and /predict stay quick under a backlog."""
+
+
+class Event(Protocol):
+    """A Faust event that carries a chunk."""
+
+    @property
+    def message(self) -> Any: ...
+    @property
+    def value(self) -> list[Any]: ...
+
+
+class Scoring:
+    """Processes chunks and checkpoints; one per worker, used by one agent of concurrency 1."""
+
+    def __init__(
+        self, settings: Settings, detector: Detector, profiles: Profiles, producers: Producers, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._detector = detector
+        self._profiles = profiles
+        self._producers = producers
+        self._metrics = metrics
+        self._changelog = changelog_topic(settings)
+        self._lock = asyncio.Lock()
+        self._events: list[Event] = []
+        self._next_offsets: dict[int, int] = {}
+        self._commit: asyncio.Task[None] | None = None
+        self._checkpointed_s = time.monotonic()
+        self._assignment = 0
+        self.ack: Callable[[Event], Awaitable[Any]] | None = None
+        self.processed = 0
+        self.last_progress_s = time.monotonic()
+
+    async def take(self, events: Sequence[Event]) -> None:
+        """Judges some chunks together and sends what follows; checkpoints when it is time.
+
+        Never raises: a fault that does not pass ends the process.
+        """
+        assignment = self._assignment
+        try:
+            async with self._lock:
+                if assignment != self._assignment:
+                    return  # fetched before the partitions moved: their owner reads it again from the committed offset
+                await self._take(events)
+                if time.monotonic() - self._checkpointed_s >= self._settings.checkpoint_interval_s:
+                    await self._start_checkpoint()
+        except Exception as error:
+            give_up(error)
+
+    async def _take(self, events: Sequence[Event]) -> None:
+        records = [record for event in events for record in event.value]
+        for at in range(0, len(records), SLICE_RECORDS):
+            started_s = time.monotonic()
+            outcome = process(self._detector, records[at : at + SLICE_RECORDS], self._profiles.load)
+            self._profiles.put(outcome.profiles)
+            await self._end_commit()  # a partition has one open transaction at a time
+            await self._send(outcome)
+            self._metrics.observe_batch(outcome, time.monotonic() - started_s)
+            await asyncio.sleep(0)
+        for event in events:
+            self._events.append(event)
+            self._next_offsets[event.message.partition] = event.message.offset + 1
+        self.processed += len(records)
+        self.last_progress_s = time.monotonic()
+
+    async def _send(self, outcome: Outcome) -> None:
+        verdicts = group_by_partition((v.partition, (v.key, v.value, ())) for v in outcome.verdicts)
+        alerts = group_by_partition(
+            (v.partition, (v.key, v.value, ()))
+            for v in outcome.verdicts
+            if v.flagged or self._settings.alert_on_all
+        )
+        letters = group_by_partition((d.partition, dead_letter_message(d)) for d in outcome.dead_letters)
+        topics: tuple[tuple[str, Any], ...] = (
+            (self._settings.verdicts_topic, verdicts),
+            (self._settings.alerts_topic, alerts),
+            (self._settings.dead_letters_topic, letters),
+        )
+        for topic, by_partition in topics:
+            for partition, messages in by_partition.items():
+                await self._send_to(partition, topic, messages)
+
+    async def _send_to(self, partition: int, topic: str, messages: list[Message]) -> None:
+        if partition not in self._producers.owned():
+            raise Fenced(f"partition {partition} was taken away while its transactions were judged")
+        await self._producers[partition].send(topic, messages)
+
+    # Checkpoint
+
+    async def tick(self) -> None:
+        """Checkpoints an idle stream: called from a timer."""
+        try:
+            if self._lock.locked() or time.monotonic() - self._checkpointed_s < self._settings.checkpoint_interval_s:
+                return
+            async with self._lock:
+                await self._start_checkpoint()
+        except Exception as error:
+            give_up(error)
+
+    async def settle(self) -> None:
+        """Commits everything that was processed, before partitions move or the worker stops."""
+        try:
+            async with self._lock:
+                await self._start_checkpoint()
+                await self._end_commit()
+                self._profiles.forget()
+                self._assignment += 1
+        except Exception as error:
+            give_up(error)
+
+    async def _start_checkpoint(self) -> None:
+        await self._end_commit()
+        self._checkpointed_s = time.monotonic()
+        if not self._events:
+            return
+        events, self._events = self._events, []
+        offsets, self._next_offsets = self._next_offsets, {}
+        self._commit = asyncio.ensure_future(self._checkpoint(events, offsets))
+
+    async def _end_commit(self) -> None:
+        if self._commit is not None:
+            await self._commit
+            self._commit = None
+
+    async def _checkpoint(self, events: list[Event], offsets: dict[int, int]) -> None:
+        started_s = time.monotonic()
+        changed = self._profiles.begin_commit()
+        partitions = sorted(offsets)
+        ends = await asyncio.gather(
+            *(
+                self._producers[partition].commit(self._changelog, changed.get(partition, ()), offsets[partition])
+                for partition in partitions
+            )
+        )
+        self._profiles.end_commit(dict(zip(partitions, ends, strict=True)))
+        if self.ack is not None:
+            for event in events:
+                await self.ack(event)
+        self._metrics.observe_checkpoint(time.monotonic() - started_s)
+
+
+def give_up(error: Exception) -> None:
+    """Ends the process after a fault that the clients' own retries could not mend."""
+    log.debug("giving up", exc_info=error)
+    if isinstance(error, Fenced):
+        stop_process(f"stops: {error}; nothing was committed after it", EXIT_FENCED)
+    stop_process(
+        f"stops after a fault that did not pass ({type(error).__name__}: {error}); nothing was committed after it, "
+        "a restart goes on from the last checkpoint",
+        EXIT_FAULT,
+    )

@@ -1,0 +1,119 @@
+"""What one worker process is made of, and how it feels: the answer to /health and /predict."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import faust
+from faust.types import TP
+
+import fraudstream
+from fraudstream import pipeline
+from fraudstream.agents.producers import Producers
+from fraudstream.agents.recovery import ProfileRestore
+from fraudstream.agents.scoring import Scoring, give_up
+from fraudstream.errors import RefusedInput
+from fraudstream.settings import Settings
+from fraudstream.tables.profiles import Profiles
+from fraudstream.verdict import Verdict
+from fraudstream.web.views import NOT_OWNED, HealthReport
+
+STUCK_AFTER_S = 30.0
+"""A worker that has lag and judged nothing for this long is not ready, though the process lives."""
+
+
+class FraudWorker:
+    """The rooms of a worker, tied together."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        settings: Settings,
+        detector: pipeline.Detector,
+        profiles: Profiles,
+        producers: Producers,
+        restore: ProfileRestore,
+        scoring: Scoring,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._detector = detector
+        self._profiles = profiles
+        self._producers = producers
+        self._restore = restore
+        self._scoring = scoring
+
+    async def fence(self, assigned: set[TP]) -> None:
+        """Takes over the assigned partitions, before anything of them is read."""
+        try:
+            await self._producers.take_over(
+                {tp.partition for tp in assigned if tp.topic == self._settings.transactions_topic}
+            )
+        except Exception as error:  # the client would log it and go on, unfenced
+            give_up(error)
+
+    async def checkpoint_regularly(self) -> None:
+        """Checkpoints while the stream is idle, for as long as the process lives."""
+        while True:
+            await asyncio.sleep(self._settings.checkpoint_interval_s / 2)
+            await self._scoring.tick()
+
+    def partitions(self) -> tuple[int, ...]:
+        """Source partitions that this worker owns."""
+        return tuple(sorted(self._producers.owned()))
+
+    def lag(self) -> int:
+        """Records that wait in the owned partitions, as far as the consumer knows."""
+        consumer, waiting = self._app.consumer, 0
+        for partition in self.partitions():
+            tp = TP(self._settings.transactions_topic, partition)
+            end, read = consumer.highwater(tp), consumer._committed_offset[tp]
+            waiting += max((end or 0) - (read or 0), 0)
+        return waiting
+
+    def health(self) -> HealthReport:
+        """The worker's state now."""
+        progress = self._restore.progress
+        problems: list[str] = []
+        partitions = self.partitions()
+        lag = 0
+        if not partitions:
+            problems.append("no partitions are assigned to this worker yet")
+        elif not self._app.tables.actives_ready:
+            problems.append(
+                f"profiles are being restored ({progress.restored} of at most {progress.total} records)"
+                if progress.is_running
+                else "profiles are not restored yet"
+            )
+        else:
+            lag = self.lag()
+            idle_s = time.monotonic() - self._scoring.last_progress_s
+            if lag and idle_s > STUCK_AFTER_S:
+                problems.append(f"{lag} transactions wait and none was judged for {idle_s:.0f} s")
+        return HealthReport(
+            ready=not problems,
+            problems=tuple(problems),
+            partitions=partitions,
+            lag=lag,
+            processed=self._scoring.processed,
+            restored=progress.restored,
+            restoring=progress.is_running,
+            model_version=self._detector.model_version,
+            version=fraudstream.__version__,
+        )
+
+    def predict(self, body: bytes, received_s: float) -> Verdict:
+        """Judges one transaction against the profile as it is now."""
+        return pipeline.predict(self._detector, body, received_s, self._load)
+
+    def _load(self, _partition: int, key: bytes) -> bytes:
+        partitions = self.partitions()
+        record = self._profiles.find(partitions, key)
+        if not record and len(partitions) < self._settings.topic_partitions:
+            home = self._app.consumer._thread.key_partition(self._settings.transactions_topic, key)
+            if home is not None and home not in partitions:
+                raise RefusedInput(
+                    NOT_OWNED, f"user_id: expected a user of partitions {list(partitions)}, this one is of {home}"
+                )
+        return record

@@ -1,0 +1,1 @@
+"""The worker's web view: /predict, /health and /metrics as plain aiohttp handlers."""
