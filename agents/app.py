@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 
-import faust.loop  # noqa: F401  uvloop must be installed before anything makes a loop
 import uvloop
 
 from fraudstream.agents.fatal import EXIT_SETTINGS
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import load_settings
 
-uvloop.install()
+uvloop.install()  # before anything makes a loop
 
 
 def _create():  # type: ignore[no-untyped-def]

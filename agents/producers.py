@@ -25,7 +25,7 @@ TRANSACTION_TIMEOUT_MS = 30_000
 """The broker aborts a transaction of a worker that died with it open; until then read_committed readers wait."""
 
 Header = tuple[str, bytes]
-Message = tuple[bytes | None, bytes | None, Sequence[Header]]
+Message = tuple[bytes | None, bytes | None, list[Header]]
 
 
 class PartitionProducer:
@@ -75,7 +75,7 @@ class PartitionProducer:
             Fenced, BrokerError: as for `send`; the transaction did not commit, or its end is unknown.
         """
         last_offset = -1
-        written = await self.send(changelog, [(key, record, ()) for key, record in profiles])
+        written = await self.send(changelog, [(key, record, []) for key, record in profiles])
         with _translated():
             await asyncio.gather(*self._sent)
             self._sent.clear()

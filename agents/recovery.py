@@ -145,6 +145,14 @@ class ProfileRecovery(Recovery):
         if title == "active":
             destination.update({tp: self.active_highwaters[tp] for tp in tps})
 
+    def need_recovery(self) -> bool:
+        """Never: what there was to read, `ProfileRestore` has read."""
+        return False
+
+    async def _seek_offsets(self, consumer: Any, tps: set[Any], offsets: Any, title: str) -> None:
+        if title != "active":  # Faust reads nothing of the active ones
+            await super()._seek_offsets(consumer, tps, offsets, title)
+
 
 class ProfileTableManager(TableManager):
     """Faust's table manager with our recovery."""

@@ -8,14 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fraudstream.training.habits import (
-    DEVICES_PER_USER,
-    NO_DEVICE,
-    Purchases,
-    cents,
-    draw,
-    usual_amounts,
-)
+from fraudstream.training.habits import DEVICES_PER_USER, NO_DEVICE, Purchases, cents, draw, usual_amounts
 from fraudstream.training.places import CITY_DISTANCES_KM
 from fraudstream.training.world import CATEGORY_INDEX, DAY_S, ONLINE, ONLINE_SHARES, Floats, Ints, World
 
@@ -26,6 +19,7 @@ LAST_BEGIN_SHARE = 0.97
 FAR_KM = 2_500.0
 COMPROMISE_DAYS = 10
 LEAKED_BEFORE_SHARE = 0.6
+MOST_ATTEMPTS = 4
 CHARGED_WITHIN_DAYS = 14
 FEWEST_OWN_PURCHASES = 10
 
@@ -163,23 +157,27 @@ def merchant_compromise(under: Underworld, sizes: Ints) -> Purchases:
     """Cards used at one merchant within some days are charged elsewhere afterwards, by a ring with a few devices."""
     rng, world, honest = under.rng, under.world, under.honest
     early = np.flatnonzero(honest.time_s < world.start_s + LEAKED_BEFORE_SHARE * world.span_s)
-    by_merchant = early[np.argsort(honest.merchant[early], kind="stable")]
-    visits = np.bincount(honest.merchant[early], minlength=len(world.merchants.names))
-    until = np.cumsum(visits)
-    popular = visits.astype(np.float64) ** 2
+    early = early[np.argsort(honest.merchant[early], kind="stable")]
+    merchant = honest.merchant[early]
+    met = np.unique(merchant * len(world.users) + honest.user[early]) // len(world.users)
+    known_by = np.bincount(met).astype(np.float64) ** 4  # thieves look for many cards in one place
     leaks_s = min(COMPROMISE_DAYS * DAY_S, world.span_s // 4)
     users, times, devices = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for size in sizes if len(early) else ():
-        merchant = rng.choice(len(visits), p=popular / popular.sum())
-        rows = by_merchant[until[merchant] - visits[merchant] : until[merchant]]
+    left = int(sizes.sum()) if len(early) else 0
+    for size in np.tile(sizes, MOST_ATTEMPTS):  # a merchant may have seen fewer cards than were wanted
+        if left == 0:
+            break
+        leaky = rng.choice(len(known_by), p=known_by / known_by.sum())
+        rows = early[np.searchsorted(merchant, leaky) : np.searchsorted(merchant, leaky, side="right")]
         begin = int(rng.choice(honest.time_s[rows])) - int(rng.integers(0, leaks_s))
         leaked = (honest.time_s[rows] >= begin) & (honest.time_s[rows] < begin + leaks_s)
         visitors = rng.permutation(np.unique(honest.user[rows[leaked]]))
-        victims = np.resize(visitors, min(size, 2 * len(visitors)))  # each card is charged once or twice
+        victims = np.resize(visitors, min(size, left, 2 * len(visitors)))  # each card is charged once or twice
         charged_within_s = min(CHARGED_WITHIN_DAYS * DAY_S, world.start_s + world.span_s - begin - leaks_s)
         users.append(victims)
         times.append(begin + leaks_s + (rng.random(len(victims)) * charged_within_s).astype(np.int64))
         devices.append(rng.choice(under.devices(3), len(victims)))
+        left -= len(victims)
     user = np.concatenate(users)
     category = under.one_of(np.concatenate([_CHEAP, _RESOLD]), len(user))
     amount_usd = np.clip(np.exp(rng.normal(np.log(80), 0.6, len(user))), 20, 400)

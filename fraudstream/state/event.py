@@ -37,13 +37,13 @@ def to_cents(amount: float) -> int:
 @lru_cache(_CACHED_NAMES)
 def hash32(text: str) -> int:
     """A stable hash in 1..2^32-1 (xxh3, low word); `ABSENT` is kept for a missing value."""
-    return (xxh3_64_intdigest(text) & 0xFFFF_FFFF) or 1
+    return (xxh3_64_intdigest(text.encode()) & 0xFFFF_FFFF) or 1
 
 
 @lru_cache(_CACHED_NAMES)
 def hash16(text: str) -> int:
     """A stable hash in 1..65535, for values of which one user has few: categories and locations."""
-    return (xxh3_64_intdigest(text) >> 48) or 1
+    return (xxh3_64_intdigest(text.encode()) >> 48) or 1
 
 
 def pack_place(latitude: float | None, longitude: float | None) -> int:
@@ -55,7 +55,7 @@ def pack_place(latitude: float | None, longitude: float | None) -> int:
 
 def pack(transaction: Transaction, time_s: int) -> tuple[int, int, int, int, int, int, int, int]:
     """The eight words of a transaction whose event time is `time_s` (whole seconds since 1970)."""
-    identity = xxh3_64_intdigest(transaction.transaction_id)
+    identity = xxh3_64_intdigest(transaction.transaction_id.encode())
     category = hash16(transaction.category) if transaction.category else ABSENT
     location = hash16(transaction.location) if transaction.location else ABSENT
     return (

@@ -145,7 +145,7 @@ class KafkaCluster:
         self._processes.clear()
         for node in self._nodes:
             shutil.rmtree(node.directory / "data", ignore_errors=True)
-        if not any(self.directory.iterdir()):  # nothing was started, so there are no logs
+        if self.directory.is_dir() and not any(self.directory.iterdir()):  # nothing was started, so there are no logs
             self.directory.rmdir()
 
     def kill(self, broker: int = 1) -> None:

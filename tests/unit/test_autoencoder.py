@@ -53,6 +53,24 @@ def test_surprise_never_falls_as_a_value_rises_and_is_bounded() -> None:
     assert surprise.max() == pytest.approx(-math.log(SMALLEST_TAIL))
 
 
+def test_values_between_two_knots_are_told_apart() -> None:
+    sample = np.random.default_rng(2).normal(size=20_000).astype(np.float32)
+    transform = TailTransform.fit(sample[:, None])
+    between = np.linspace(*np.quantile(sample, (0.02, 0.998)), 3 * KNOTS).astype(np.float32)
+    assert (np.diff(transform(between[:, None])[:, 0]) > 0).all()
+
+
+def test_less_than_expected_adds_nothing() -> None:
+    autoencoder = small_ensemble().autoencoder
+    inputs = model_inputs(small_stream().features[2000:2300])
+    surprise = autoencoder.transform(inputs)
+    expected = autoencoder.network(torch.from_numpy(surprise)).numpy()
+    _, residual = autoencoder.score(inputs)
+    clearly_less = surprise < expected - 1e-3
+    assert 0.1 < clearly_less.mean() < 0.9
+    assert not residual[clearly_less].any()
+
+
 def test_the_smallest_value_surprises_nobody_however_often_it_came() -> None:
     transform = TailTransform.fit(np.array([[0.0]] * 900 + [[1.0]] * 100, np.float32))
     np.testing.assert_allclose(transform(np.array([[0.0], [1.0]], np.float32))[:, 0], [0.0, -math.log(0.1)], atol=STEP)

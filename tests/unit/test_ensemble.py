@@ -146,6 +146,14 @@ def test_a_failing_member_is_left_out_and_named(member: str, whole: Scores) -> N
     np.testing.assert_array_equal(scores.anomaly, reweighed.score(*rows(slice(ROWS))).anomaly)
 
 
+def test_a_member_that_gives_infinity_has_failed() -> None:
+    intact = small_ensemble()
+    forest = replace(intact.forest, path=np.full_like(intact.forest.path, -np.inf))
+    scores = Ensemble(forest, intact.autoencoder, intact.lstm, intact.calibration.reference).score(*rows(slice(10)))
+    assert scores.degraded == ("forest",)
+    assert np.isnan(scores.members[:, 0]).all()
+
+
 def test_a_failing_autoencoder_leaves_no_surprise_behind() -> None:
     assert not ensemble_without("autoencoder").score(*rows(slice(ROWS))).surprise.any()
 

@@ -1,0 +1,1 @@
+"""Promises that hold for the project as a whole: its walls, its files, its words."""

@@ -1,0 +1,1 @@
+"""What is handed out: the wheel, the sdist, and the way a bare machine installs a checkout."""
