@@ -57,6 +57,7 @@ class Scoring:
         self._assignment = 0
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
         self.processed = 0
+        self.positions: dict[int, int] = {}
         self.last_progress_s = time.monotonic()
 
     async def take(self, events: Sequence[Event]) -> None:
@@ -88,6 +89,7 @@ class Scoring:
         for event in events:
             self._events.append(event)
             self._next_offsets[event.message.partition] = event.message.offset + 1
+        self.positions.update(self._next_offsets)
         self.processed += len(records)
         self.last_progress_s = time.monotonic()
 

@@ -68,8 +68,8 @@ class FraudWorker:
         consumer, waiting = self._app.consumer, 0
         for partition in self.partitions():
             tp = TP(self._settings.transactions_topic, partition)
-            end, read = consumer.highwater(tp), consumer._committed_offset[tp]
-            waiting += max((end or 0) - (read or 0), 0)
+            judged = self._scoring.positions.get(partition) or consumer._committed_offset[tp] or 0
+            waiting += max((consumer.highwater(tp) or 0) - judged, 0)
         return waiting
 
     def health(self) -> HealthReport:
