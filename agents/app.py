@@ -9,6 +9,7 @@ import sys
 
 import uvloop
 
+from fraudstream.agents.build import FraudApp, create_app
 from fraudstream.agents.fatal import EXIT_SETTINGS
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import load_settings
@@ -16,9 +17,7 @@ from fraudstream.settings import load_settings
 uvloop.install()  # before anything makes a loop
 
 
-def _create():  # type: ignore[no-untyped-def]
-    from fraudstream.agents.build import create_app
-
+def _create() -> FraudApp:
     settings = load_settings()
     if settings.kafka_servers is not None:
         return create_app(settings, settings.kafka_servers)
@@ -29,14 +28,14 @@ def _create():  # type: ignore[no-untyped-def]
     bootstrap = broker.start()
     for topic in declared_topics(settings):
         broker.create_topic(topic.name, topic.partitions)
-    print(f"no KAFKA_SERVERS: embedded broker on {bootstrap}, in memory only, for trying out", file=sys.stderr)
+    sys.stderr.write(f"no KAFKA_SERVERS: embedded broker on {bootstrap}, in memory only, for trying out\n")
     app = create_app(settings, bootstrap, embedded=True)
-    app.embedded_broker = broker  # it lives as long as the app
+    app.embedded_broker = broker
     return app
 
 
 try:
     app = _create()
 except FraudstreamError as error:
-    print(f"fraudstream: {error}", file=sys.stderr)
+    sys.stderr.write(f"fraudstream: {error}\n")
     raise SystemExit(EXIT_SETTINGS) from None

@@ -40,6 +40,11 @@ class FraudApp(faust.App):
     profiles: Profiles
     detector: Detector
     metrics: Metrics
+    tables: Any
+    web: Any
+    consumer: Any
+    embedded_broker: Any = None
+    """The broker inside this process, where one serves; it lives as long as the app."""
 
     async def on_first_start(self) -> None:
         """Refuses to start on topics that would break the worker's promises."""
@@ -53,7 +58,9 @@ class FraudApp(faust.App):
         await super().on_first_start()
 
 
-def create_app(settings: Settings, bootstrap: str, *, embedded: bool = False, detector: Detector | None = None) -> FraudApp:
+def create_app(
+    settings: Settings, bootstrap: str, *, embedded: bool = False, detector: Detector | None = None
+) -> FraudApp:
     """The Faust app that scores.
 
     Args:

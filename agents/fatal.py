@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 EXIT_FAULT = 70
-"""EX_SOFTWARE: a fault that did not pass. The supervisor restarts the worker, which goes on from the last checkpoint."""
+"""EX_SOFTWARE: a fault that did not pass; the supervisor restarts the worker from its last checkpoint."""
 
 EXIT_FENCED = 75
 """EX_TEMPFAIL: another worker owns a partition now; a restart joins the group afresh."""
@@ -19,7 +19,8 @@ EXIT_SETTINGS = 78
 
 def stop_process(reason: str, code: int = EXIT_FAULT) -> NoReturn:
     """Ends this process at once, without the orderly shutdown that could still commit something."""
-    print(f"fraudstream: {reason}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"fraudstream: {reason}\n")
+    sys.stderr.flush()
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

@@ -49,7 +49,10 @@ class PartitionProducer:
             if not self._is_open:
                 await self._producer.begin_transaction()
                 self._is_open = True
-            futures = [await self._producer.send_batch(batch, topic, partition=self.partition) for batch in self._batches(messages)]
+            futures = [
+                await self._producer.send_batch(batch, topic, partition=self.partition)
+                for batch in self._batches(messages)
+            ]
         self._sent += futures
         return futures
 

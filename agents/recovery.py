@@ -108,7 +108,10 @@ class ProfileRestore:
                 if await consumer.position(tp) >= waiting[tp]:
                     self._store.write(tp.partition, (), waiting.pop(tp) - 1)
             if now_s - heard_s > STALLED_AFTER_S:
-                raise BrokerError(f"expected {len(waiting)} changelog partitions to be read to their end, got nothing for {STALLED_AFTER_S:.0f} s")
+                raise BrokerError(
+                    f"expected {len(waiting)} changelog partitions to be read to their end, "
+                    f"got nothing for {STALLED_AFTER_S:.0f} s"
+                )
             if now_s - logged_s > LOG_EVERY_S:
                 logged_s = now_s
                 self._log_progress(now_s - started_s)

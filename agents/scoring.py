@@ -96,9 +96,7 @@ class Scoring:
     async def _send(self, outcome: Outcome) -> None:
         verdicts = group_by_partition((v.partition, (v.key, v.value, [])) for v in outcome.verdicts)
         alerts = group_by_partition(
-            (v.partition, (v.key, v.value, []))
-            for v in outcome.verdicts
-            if v.flagged or self._settings.alert_on_all
+            (v.partition, (v.key, v.value, [])) for v in outcome.verdicts if v.flagged or self._settings.alert_on_all
         )
         letters = group_by_partition((d.partition, dead_letter_message(d)) for d in outcome.dead_letters)
         topics: tuple[tuple[str, Any], ...] = (

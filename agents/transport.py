@@ -24,6 +24,8 @@ PACE_S = 0.004
 BACKLOG_POLL_S = 0.02
 YIELD_EVERY = 100
 
+_STOPPED: tuple[type[BaseException], ...] = (asyncio.CancelledError, *driver.Consumer.consumer_stopped_errors)
+
 PartitionsHook = Callable[[set[TP]], Awaitable[None]]
 
 
@@ -46,7 +48,7 @@ class Chunk:
         self.value = records
 
 
-class ChunkSchema(faust.Schema):
+class ChunkSchema(faust.Schema):  # type: ignore[type-arg]
     """Leaves a chunk as it is: decoding belongs to the pipeline."""
 
     def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> None:
@@ -102,9 +104,15 @@ class ChunkConsumer(driver.Consumer):
 
     # Fetching
 
+    @property
+    def _channels(self) -> Mapping[TP, Any]:
+        topics: Any = self.app.topics  # Faust's interface does not show its index
+        index: Mapping[TP, Any] = topics._tp_index
+        return index
+
     def queued_chunks(self) -> int:
         """Chunks that were fetched and wait for the agent."""
-        channels = self.app.topics._tp_index
+        channels = self._channels
         return sum(
             channel.queue.qsize()
             for tp in (self._active_partitions or ())
@@ -141,7 +149,7 @@ class ChunkConsumer(driver.Consumer):
                 if self.should_stop:
                     return
                 await self._deliver(fetched)
-        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+        except _STOPPED:
             if not self.transport.app.should_stop:
                 raise
 
@@ -170,7 +178,7 @@ class ChunkConsumer(driver.Consumer):
 
     def _can_deliver_at_once(self, tp: TP) -> bool:
         """Whether the callback cannot block: then it needs no tasks of its own."""
-        buffer, channels = self.app.producer.buffer, self.app.topics._tp_index.get(tp)
+        buffer, channels = self.app.producer.buffer, self._channels.get(tp)
         return bool(
             self.flow_active
             and self.app.flow_control.is_active()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
-import faust
 from faust.types import TP
 
 import fraudstream
@@ -24,11 +24,11 @@ STUCK_AFTER_S = 30.0
 
 
 class FraudWorker:
-    """The rooms of a worker, tied together."""
+    """The rooms of a worker, tied together; `app` is the Faust app, whose types leave out what is needed here."""
 
     def __init__(
         self,
-        app: faust.App,
+        app: Any,
         settings: Settings,
         detector: pipeline.Detector,
         profiles: Profiles,

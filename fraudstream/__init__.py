@@ -1,3 +1,3 @@
-"""Real-time fraud detection on Kafka: exact per-user state, three models, and a verdict with reasons for each payment."""
+"""Real-time fraud detection on Kafka: exact per-user state, three models, a verdict with reasons for each payment."""
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -18,6 +18,9 @@ _PACKAGE = Path(__file__).parent
 _ROOMS = ("state", "features", "score")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+Int = Any
+"""A machine integer inside a kernel: numba infers its width and sign, which Python's types cannot say."""
 
 
 def _source_hash() -> str:
@@ -33,10 +36,9 @@ def _cache_folder() -> str:
     return str(Path(base) / _source_hash())
 
 
-numba.config.CACHE_DIR = _cache_folder()
+setattr(numba.config, "CACHE_DIR", _cache_folder())  # noqa: B010  numba's types do not know its settings
 
 
 def compiled(function: Function) -> Function:
     """Compiles to machine code, cached on disk, without the GIL; floats keep IEEE order (never fastmath)."""
-    result: Function = numba.njit(cache=True, nogil=True, fastmath=False)(function)
-    return result
+    return cast(Function, numba.njit(cache=True, nogil=True, fastmath=False)(function))

@@ -1,4 +1,4 @@
-"""The dead letter: how a message that cannot be scored is kept, byte for byte, with its reason and origin in headers."""
+"""The dead letter: a message that cannot be scored, kept byte for byte, with its reason and origin in headers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class DeadLetter:
     detail: str
 
     @classmethod
-    def of(cls, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None, refused: RefusedInput) -> DeadLetter:
+    def of(
+        cls, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None, refused: RefusedInput
+    ) -> DeadLetter:
         """The dead letter of a message that was refused."""
         return cls(topic, partition, offset, key, value, refused.reason, refused.detail)
 

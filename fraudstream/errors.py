@@ -1,15 +1,15 @@
 """The tree of errors that fraudstream raises; nothing but error types may live here.
 
-    FraudstreamError                every error that is ours
-    ├── RefusedInput                a message or request that cannot be scored (goes to dead-letters, or HTTP 400)
-    ├── SettingsError               an environment variable or option is wrong or missing
-    ├── DataFileError               a file of transactions lacks a column or holds values that cannot be read
-    ├── ModelError                  a model directory cannot be used
-    │   └── ModelMismatch           its manifest does not fit this code
-    ├── ProfileError                a stored profile cannot be read (corrupt, or from a newer version)
-    ├── TopicError                  a topic is missing or has the wrong number of partitions
-    ├── BrokerError                 the broker cannot be reached or refuses
-    └── Fenced                      another worker owns this partition now: this process is the past
+FraudstreamError                every error that is ours
+├── RefusedInput                a message or request that cannot be scored (goes to dead-letters, or HTTP 400)
+├── SettingsError               an environment variable or option is wrong or missing
+├── DataFileError               a file of transactions lacks a column or holds values that cannot be read
+├── ModelError                  a model directory cannot be used
+│   └── ModelMismatch           its manifest does not fit this code
+├── ProfileError                a stored profile cannot be read (corrupt, or from a newer version)
+├── TopicError                  a topic is missing or has the wrong number of partitions
+├── BrokerError                 the broker cannot be reached or refuses
+└── Fenced                      another worker owns this partition now: this process is the past
 """
 
 

@@ -8,6 +8,7 @@ differs.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -229,35 +230,39 @@ def _compute(detector: Detector, batch: _Batch, profiles: list[bytes]) -> Comput
 
 def _emit(detector: Detector, batch: _Batch, computed: Computed, scores: Scores, outcome: Outcome) -> None:
     for source, verdict in zip(batch.sources, _verdicts(detector, batch, computed, scores), strict=True):
-        outcome.verdicts.append(
-            Emitted(source.partition, source.key or b"", encode_verdict(verdict), verdict.flagged)
-        )
+        outcome.verdicts.append(Emitted(source.partition, source.key or b"", encode_verdict(verdict), verdict.flagged))
 
 
 def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Scores) -> Iterator[Verdict]:
-    policy, threshold = detector.policy, detector.policy.threshold
-    anomaly, members = scores.anomaly.tolist(), scores.members.tolist()
-    status, degraded = computed.status.tolist(), bool(scores.degraded)
+    threshold = detector.policy.threshold
     rounded_threshold = round(threshold, _DIGITS)
+    # Column by column: rounding a value alone costs as much as decoding a field.
+    anomaly = scores.anomaly.round(_DIGITS).tolist()
+    confidence = detector.policy.confidence(scores.anomaly).round(_DIGITS).tolist()
+    members = _member_scores(scores)
+    flagged, status, degraded = (scores.anomaly > threshold).tolist(), computed.status.tolist(), bool(scores.degraded)
     for at, (source, transaction) in enumerate(zip(batch.sources, batch.transactions, strict=True)):
-        score, ranks = anomaly[at], members[at]
         reasons: tuple[Reason, ...] = ()
-        if score > threshold:
+        if flagged[at]:
             reasons = reasons_of(
-                transaction.amount, computed.features[at], scores.surprise[at], ranks, detector.weights
+                transaction.amount,
+                computed.features[at],
+                scores.surprise[at],
+                scores.members[at].tolist(),
+                detector.weights,
             )
         from_stream = source.partition >= 0
         yield Verdict(
             transaction_id=transaction.transaction_id,
             user_id=transaction.user_id,
-            anomaly_score=round(score, _DIGITS),
+            anomaly_score=anomaly[at],
             anomaly_type=reasons[0].code if reasons else NORMAL,
-            confidence=round(policy.confidence(score), _DIGITS),
+            confidence=confidence[at],
             explanation=explanation_of(reasons) if reasons else NOTHING_FOUND,
-            flagged=score > threshold,
+            flagged=flagged[at],
             threshold=rounded_threshold,
             reasons=reasons,
-            members=MemberScores(*(None if rank != rank else round(rank, _DIGITS) for rank in ranks)),
+            members=members[at],
             model_version=detector.model_version,
             event_time=datetime.fromtimestamp(batch.times_s[at], UTC),
             timestamp=datetime.fromtimestamp(source.timestamp / 1000, UTC),
@@ -268,3 +273,10 @@ def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Sco
             duplicate=status[at] == DUPLICATE,
             degraded=scores.degraded_of(at) if degraded else (),
         )
+
+
+def _member_scores(scores: Scores) -> list[MemberScores]:
+    rounded = scores.members.round(_DIGITS).tolist()
+    if not scores.degraded:
+        return [MemberScores(*ranks) for ranks in rounded]
+    return [MemberScores(*(None if math.isnan(rank) else rank for rank in ranks)) for ranks in rounded]

@@ -26,14 +26,18 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     # Kafka
-    kafka_servers: str | None = Field(None, description="bootstrap servers, HOST:PORT[,HOST:PORT]; absent: embedded broker")
+    kafka_servers: str | None = Field(
+        None, description="bootstrap servers, HOST:PORT[,HOST:PORT]; absent: embedded broker"
+    )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
     kafka_ssl_cafile: Path | None = Field(None, description="CA bundle for SSL; absent: the system's")
     kafka_session_timeout_s: float = Field(10.0, gt=0, description="a worker silent for this long loses its partitions")
-    app_id: str = Field("fraudstream", min_length=1, description="consumer group, and prefix of changelog and transactional ids")
+    app_id: str = Field(
+        "fraudstream", min_length=1, description="consumer group, and prefix of changelog and transactional ids"
+    )
 
     # Topics
     transactions_topic: str = "transactions"
@@ -46,12 +50,16 @@ class Settings(BaseSettings):
 
     # Worker
     data_dir: Path = Field(Path("fraudstream-data"), description="RocksDB files; one directory per worker")
-    checkpoint_interval_s: float = Field(0.1, ge=0.02, le=60, description="one Kafka transaction per partition and interval")
+    checkpoint_interval_s: float = Field(
+        0.1, ge=0.02, le=60, description="one Kafka transaction per partition and interval"
+    )
     allowed_lateness_s: int = Field(3600, ge=0, le=30 * 86400, description="later events are scored and marked late")
     profile_cache_size: int = Field(50_000, ge=0, description="profiles kept in memory before RocksDB is asked")
 
     # Model
-    model_dir: Path | None = Field(None, description="a model made by `fraudstream train`; absent: the one in the package")
+    model_dir: Path | None = Field(
+        None, description="a model made by `fraudstream train`; absent: the one in the package"
+    )
     contamination: float = Field(0.10, gt=0, lt=1, description="share of ordinary traffic that is flagged")
     ensemble_weights: Annotated[tuple[float, float, float], NoDecode] = Field(
         (0.4, 0.4, 0.2), description="forest,autoencoder,lstm; must sum to 1"
@@ -87,9 +95,12 @@ class Settings(BaseSettings):
                 f"WEB_HOST={self.web_host} is reachable from other machines and API_KEYS is empty: "
                 "set API_KEYS, or ALLOW_ANONYMOUS=true if something in front of it checks who calls"
             )
-        if self.kafka_security_protocol.startswith("SASL") and not (self.kafka_sasl_username and self.kafka_sasl_password):
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_username and self.kafka_sasl_password
+        ):
             raise ValueError(
-                f"KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+                f"KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs "
+                "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
             )
         return self
 
@@ -133,7 +144,9 @@ class _SecretFiles(PydanticBaseSettingsSource):
         try:
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
         except OSError as error:
-            raise SettingsError(f"{field_name.upper()}_FILE={path}: expected a readable file ({error.strerror})") from None
+            raise SettingsError(
+                f"{field_name.upper()}_FILE={path}: expected a readable file ({error.strerror})"
+            ) from None
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}

@@ -148,7 +148,9 @@ def _refuse_control_characters(transaction: Transaction) -> None:
     for name in _FIELDS:
         value = getattr(transaction, name)
         if isinstance(value, str) and _CONTROL_CHARACTER.search(value):
-            raise RefusedInput("control_character", f"{name}: expected text without control characters, got {_show(value)}")
+            raise RefusedInput(
+                "control_character", f"{name}: expected text without control characters, got {_show(value)}"
+            )
 
 
 def _object_of(data: bytes) -> dict[str, Any]:
@@ -162,7 +164,9 @@ def _object_of(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(text, object_pairs_hook=_without_duplicates)
     except RecursionError:
-        raise RefusedInput("malformed_json", "message: expected a flat JSON object, got one nested too deeply") from None
+        raise RefusedInput(
+            "malformed_json", "message: expected a flat JSON object, got one nested too deeply"
+        ) from None
     except ValueError as error:
         raise RefusedInput("malformed_json", f"message: expected a JSON object, got {_show(text)} ({error})") from None
     if not isinstance(found, dict):
@@ -175,7 +179,9 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise RefusedInput("duplicate_key", f"{_show(twice, quote=False)}: expected each key once, got it {names.count(twice)} times")
+        raise RefusedInput(
+            "duplicate_key", f"{_show(twice, quote=False)}: expected each key once, got it {names.count(twice)} times"
+        )
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import faust
 from faust.tables.table import Table
@@ -29,8 +30,7 @@ class ProfileTable(Table):  # type: ignore[type-arg]
     @property
     def store(self) -> ProfileStore:
         """The RocksDB store underneath."""
-        store: ProfileStore = self.data
-        return store
+        return cast(ProfileStore, self.data)
 
 
 def profile_table(app: faust.App, partitions: int) -> ProfileTable:

@@ -14,7 +14,7 @@ from faust.stores.rocksdb import Store
 
 BLOCK_CACHE_BYTES = 32 * 1024 * 1024
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
-BLOOM_BITS_PER_KEY = 10.0
+BLOOM_BITS_PER_KEY = 10
 OPEN_FILES = 512
 _COLUMN_FAMILY = "default"
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -20,10 +23,10 @@ class Policy:
         """A score above this is an anomaly: scores are shares of the training traffic, so it is 1 - contamination."""
         return 1.0 - self.contamination
 
-    def confidence(self, score: float) -> float:
-        """How sure the verdict is: the share of training traffic that would have to be wrong for another one.
+    def confidence(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How sure each verdict is, (n,) from (n,): the share of training traffic that speaks for it.
 
         A flagged transaction is as sure as the share that is less unusual, the score; a normal one as sure as the
         share that is more unusual, 1 - score. So .15 gives .85, and a normal score just below the threshold little.
         """
-        return score if score > self.threshold else 1.0 - score
+        return np.where(scores > self.threshold, scores, 1.0 - scores)

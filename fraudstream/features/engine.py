@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.compiled import compiled
+from fraudstream.compiled import Int, compiled
 from fraudstream.features.kernel import DISTINCT_SLOTS, FEATURE_COUNT, MONTH_S, features_of, log_steps, read_u64
 from fraudstream.state import ring
 from fraudstream.state.event import CATEGORY_LOCATION, CENTS, EVENT_WORDS, TIME
 from fraudstream.state.profile import COUNT, HEADER_WORDS, NEWEST, OFFSET, SEQUENCE_EVENTS, WORD_BYTES, upgrade
+
+Words = NDArray[np.uint32]
 
 IN_ORDER, LATE, DUPLICATE = 0, 1, 2
 """An event's status; a late event is stored where the ring still reaches back to it, a duplicate changes nothing."""
@@ -109,10 +111,23 @@ class FeatureEngine:
 
 @compiled
 def _run(
-    records, starts, users, events, offsets,
-    allowed_lateness_s, retention_s, seen, generation,
-    arena, packed, new_starts, features, sequences, status, changed,
-):  # fmt: skip
+    records: Words,
+    starts: NDArray[np.int64],
+    users: NDArray[np.int64],
+    events: Words,
+    offsets: NDArray[np.int64],
+    allowed_lateness_s: Int,
+    retention_s: Int,
+    seen: NDArray[np.int64],
+    generation: Int,
+    arena: Words,
+    packed: Words,
+    new_starts: NDArray[np.int64],
+    features: NDArray[np.float32],
+    sequences: NDArray[np.uint32],
+    status: NDArray[np.uint8],
+    changed: NDArray[np.bool_],
+) -> None:
     n_users = len(starts) - 1
     bases = np.zeros(n_users + 1, np.int64)
     capacities, firsts, ends = np.zeros(n_users, np.int64), np.zeros(n_users, np.int64), np.zeros(n_users, np.int64)
@@ -147,7 +162,9 @@ def _run(
 
 
 @compiled
-def _sequence(arena, base, capacity, first, at, event, steps):
+def _sequence(
+    arena: Words, base: Int, capacity: Int, first: Int, at: Int, event: Words, steps: NDArray[np.uint32]
+) -> None:
     times, cents = base + HEADER_WORDS + TIME * capacity, base + HEADER_WORDS + CENTS * capacity
     labels = base + HEADER_WORDS + CATEGORY_LOCATION * capacity
     held = min(at - first, SEQUENCE_EVENTS)

@@ -7,13 +7,28 @@ never kept as running sums, so they are exact and cannot drift. The naive twin s
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fraudstream.compiled import compiled
+from fraudstream.compiled import Int, compiled
 from fraudstream.features.catalogue import FEATURE_NAMES, index_of
 from fraudstream.state.event import ABSENT, CATEGORY_LOCATION, CENTS, DEVICE, MERCHANT, NO_PLACE, PLACE, TIME
-from fraudstream.state.profile import COUNT, FIRST, FLOOR, HEADER_WORDS, HISTOGRAM, LOG_STEPS, NEWEST, SUM_CENTS, SUM_LOG, SUM_LOG_SQUARED
+from fraudstream.state.profile import (
+    COUNT,
+    FIRST,
+    FLOOR,
+    HEADER_WORDS,
+    HISTOGRAM,
+    LOG_STEPS,
+    NEWEST,
+    SUM_CENTS,
+    SUM_LOG,
+    SUM_LOG_SQUARED,
+)
+
+Words = NDArray[np.uint32]
 
 FEATURE_COUNT = len(FEATURE_NAMES)
 
@@ -70,31 +85,31 @@ assert [index_of(f"amount_to_mean_{window}") - _TO_MEAN_24H for window in ("24h"
 
 
 @compiled
-def log_steps(cents):
+def log_steps(cents: Int) -> Int:
     """log1p of an amount in whole steps of 1/LOG_STEPS, so that sums of it are exact integers."""
     return np.int64(math.floor(math.log1p(cents / 100.0) * LOG_STEPS + 0.5))
 
 
 @compiled
-def read_u64(arena, at):
+def read_u64(arena: Words, at: Int) -> Int:
     """A 64-bit value kept as two words; signed, values stay below 2^63."""
     return np.int64(arena[at]) | np.int64(arena[at + 1]) << np.int64(32)
 
 
 @compiled
-def hour_count(arena, base, hour):
+def hour_count(arena: Words, base: Int, hour: Int) -> Int:
     """One bin of the profile's hour-of-day histogram."""
     return np.int64(arena[base + HISTOGRAM + (hour >> 1)]) >> np.int64(16 * (hour & 1)) & np.int64(0xFFFF)
 
 
 @compiled
-def _radians(half):
-    signed = half - 65536 if half >= 32768 else half
+def _radians(half: Int) -> Any:
+    signed = half - (half >> 15 << 16)  # two's complement
     return signed * (math.pi / 18000.0)
 
 
 @compiled
-def distance_km(here, there):
+def distance_km(here: Int, there: Int) -> float:
     """Great circle (haversine) between two packed places."""
     north_a, north_b = _radians(here >> 16), _radians(there >> 16)
     east = _radians(there & 0xFFFF) - _radians(here & 0xFFFF)
@@ -103,7 +118,9 @@ def distance_km(here, there):
 
 
 @compiled
-def lifetime_features(arena, base, capacity, at, end, event, row):
+def lifetime_features(
+    arena: Words, base: Int, capacity: Int, at: Int, end: Int, event: Words, row: NDArray[np.float64]
+) -> None:
     """Features of the user's whole life as of this event: what is newer than it is taken out again, in integers."""
     amount_cents, time = np.int64(event[CENTS]), np.int64(event[TIME])
     hour = time // HOUR_S % 24
@@ -136,7 +153,7 @@ def lifetime_features(arena, base, capacity, at, end, event, row):
     row[_LIFETIME] = count
     if count > 0:
         row[_TO_MEAN_LIFETIME] = math.log((amount + 1.0) / (cents / 100.0 / count + 1.0))
-        row[_AGE] = max(time - np.int64(arena[base + FIRST]), 0) / 86400.0
+        row[_AGE] = max(time - np.int64(arena[base + FIRST]), np.int64(0)) / 86400.0
     if count >= Z_FROM_EVENTS:
         mean = logs / LOG_STEPS / count
         variance = max(squares / (LOG_STEPS * LOG_STEPS) / count - mean * mean, 0.0)
@@ -146,7 +163,17 @@ def lifetime_features(arena, base, capacity, at, end, event, row):
 
 
 @compiled
-def window_features(arena, base, capacity, start, at, event, row, seen, generation):
+def window_features(
+    arena: Words,
+    base: Int,
+    capacity: Int,
+    start: Int,
+    at: Int,
+    event: Words,
+    row: NDArray[np.float64],
+    seen: NDArray[np.int64],
+    generation: Int,
+) -> tuple[Int, Int]:
     """Features of the four windows, in one scan from the newest past event to 30 days back.
 
     `seen` is a scratch table (DISTINCT_SLOTS, 2) and `generation` a number never used with it before.
@@ -171,12 +198,14 @@ def window_features(arena, base, capacity, start, at, event, row, seen, generati
             row[_COUNT_1H + window] = count
             row[_SUM_1H + window] = (total + cents) / 100.0
             if window > 0:
-                row[_TO_MEAN_24H + window - 1] = math.log((amount + 1.0) / (total / 100.0 / count + 1.0)) if count else 0.0
+                row[_TO_MEAN_24H + window - 1] = (
+                    math.log((amount + 1.0) / (total / 100.0 / count + 1.0)) if count else 0.0
+                )
             if window == 1:
                 row[_MEAN_24H] = (total + cents) / 100.0 / (count + 1)
                 row[_MERCHANTS_24H] = distinct
             window += 1
-            if window == 4:
+            if window == len(WINDOWS_S):
                 break
             continue
         past_cents, merchant = np.int64(arena[amounts + i]), np.int64(arena[merchants + i])
@@ -200,7 +229,7 @@ def window_features(arena, base, capacity, start, at, event, row, seen, generati
                 distinct += 1
         if look_for_place and np.int64(arena[places + i]) != NO_PLACE:
             row[_DISTANCE] = distance_km(here, np.int64(arena[places + i]))
-            elapsed_s = max(time - np.int64(arena[times + i]), SPEED_FLOOR_S)
+            elapsed_s = max(time - np.int64(arena[times + i]), np.int64(SPEED_FLOOR_S))
             row[_SPEED] = distance_km(here, np.int64(arena[places + i])) * 3600.0 / elapsed_s
             look_for_place = False
         i -= 1
@@ -218,11 +247,13 @@ def window_features(arena, base, capacity, start, at, event, row, seen, generati
         row[_CATEGORY_RARITY] = -math.log((in_category + CATEGORY_PRIOR) / (count + RARITY_PRIOR))
     row[_DEVICE_VISITS] = with_device if event[DEVICE] != ABSENT else 0
     row[_LOCATION_VISITS] = in_location if location != ABSENT else 0
-    return count, total, mean
+    return count, total
 
 
 @compiled
-def novelty_features(arena, base, capacity, start, at, event, row):
+def novelty_features(
+    arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64]
+) -> None:
     """Whether merchant, device and location are new to everything that the profile still holds."""
     merchants, devices = base + HEADER_WORDS + MERCHANT * capacity, base + HEADER_WORDS + DEVICE * capacity
     labels = base + HEADER_WORDS + CATEGORY_LOCATION * capacity
@@ -241,7 +272,18 @@ def novelty_features(arena, base, capacity, start, at, event, row):
 
 
 @compiled
-def rhythm_features(arena, base, capacity, start, at, event, row, count, total, retention_s):
+def rhythm_features(
+    arena: Words,
+    base: Int,
+    capacity: Int,
+    start: Int,
+    at: Int,
+    event: Words,
+    row: NDArray[np.float64],
+    count: Int,
+    total: Int,
+    retention_s: Int,
+) -> None:
     """Pace and ratios to the user's usual day, and how many windows reach back further than the profile."""
     time = np.int64(event[TIME])
     times = base + HEADER_WORDS + TIME * capacity
@@ -259,18 +301,28 @@ def rhythm_features(arena, base, capacity, start, at, event, row, count, total, 
         row[_SUM_RATIO] = math.log((row[_SUM_1H + 1] + 1.0) / (total / 100.0 / days + 1.0))
     reaches_to = np.int64(arena[base + FLOOR])
     reaches_to = max(reaches_to, np.int64(arena[base + NEWEST]) - retention_s)
-    cut = 0
+    cut: Int = 0
     for window_s in WINDOWS_S:
         cut += known and reaches_to > time - window_s
     row[_WINDOWS_CUT] = cut
 
 
 @compiled
-def features_of(arena, base, capacity, start, at, end, event, row, seen, generation, retention_s):
-    """All features of one event at ring position `at` of the profile at `base`; fills `row` (FEATURE_COUNT,) float64."""
+def features_of(
+    arena: Words,
+    base: Int,
+    capacity: Int,
+    start: Int,
+    at: Int,
+    end: Int,
+    event: Words,
+    row: NDArray[np.float64],
+    seen: NDArray[np.int64],
+    generation: Int,
+    retention_s: Int,
+) -> None:
+    """All features of one event at ring position `at` of the profile at `base`; fills `row` (FEATURE_COUNT,)."""
     lifetime_features(arena, base, capacity, at, end, event, row)
-    count, total, _ = window_features(arena, base, capacity, start, at, event, row, seen, generation)
+    count, total = window_features(arena, base, capacity, start, at, event, row, seen, generation)
     novelty_features(arena, base, capacity, start, at, event, row)
     rhythm_features(arena, base, capacity, start, at, event, row, count, total, retention_s)
-
-

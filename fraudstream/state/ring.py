@@ -7,8 +7,9 @@ batch may add. Prune and cap happen per event, so results do not depend on where
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fraudstream.compiled import compiled
+from fraudstream.compiled import Int, compiled
 from fraudstream.state.event import CENTS, EVENT_WORDS, ID_HIGH, ID_LOW, TIME
 from fraudstream.state.profile import (
     COUNT,
@@ -28,12 +29,21 @@ from fraudstream.state.profile import (
     VERSION_AND_SIZE,
 )
 
+Words = NDArray[np.uint32]
+
 HOUR_S = 3600
 HOUR_LIMIT = 0xFFFF
 
 
 @compiled
-def unpack(records, starts, arena, bases, capacities, ends):
+def unpack(
+    records: Words,
+    starts: NDArray[np.int64],
+    arena: Words,
+    bases: NDArray[np.int64],
+    capacities: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> None:
     """Copies each user's record into its slot; `capacities` come in as the events to add, go out as the room."""
     users = len(starts) - 1
     for user in range(users):
@@ -53,7 +63,15 @@ def unpack(records, starts, arena, bases, capacities, ends):
 
 
 @compiled
-def pack(arena, bases, capacities, firsts, ends, records, starts):
+def pack(
+    arena: Words,
+    bases: NDArray[np.int64],
+    capacities: NDArray[np.int64],
+    firsts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    records: Words,
+    starts: NDArray[np.int64],
+) -> None:
     """Writes every profile as a record, side by side; `starts` gets their borders, in words."""
     at = 0
     for user in range(len(ends)):
@@ -70,7 +88,7 @@ def pack(arena, bases, capacities, firsts, ends, records, starts):
 
 
 @compiled
-def find(arena, base, capacity, first, end, event):
+def find(arena: Words, base: Int, capacity: Int, first: Int, end: Int, event: Words) -> Int:
     """Position of the event with the same transaction id, or -1."""
     low, high = base + HEADER_WORDS + ID_LOW * capacity, base + HEADER_WORDS + ID_HIGH * capacity
     for i in range(end - 1, first - 1, -1):
@@ -80,7 +98,7 @@ def find(arena, base, capacity, first, end, event):
 
 
 @compiled
-def position(arena, base, capacity, first, end, time):
+def position(arena: Words, base: Int, capacity: Int, first: Int, end: Int, time: Int) -> Int:
     """Where an event of this time belongs: behind all that are not newer."""
     times = base + HEADER_WORDS + TIME * capacity
     at = end
@@ -90,24 +108,26 @@ def position(arena, base, capacity, first, end, time):
 
 
 @compiled
-def is_storable(arena, base, time, retention_s):
+def is_storable(arena: Words, base: Int, time: Int, retention_s: Int) -> bool:
     """False for an event older than the ring: its id could not be kept, so its duplicate would count again."""
     if arena[base + COUNT] == 0:
         return True
     floor, newest = np.int64(arena[base + FLOOR]), np.int64(arena[base + NEWEST])
-    return time > floor and time > newest - retention_s
+    return bool(time > floor and time > newest - retention_s)
 
 
 @compiled
-def _add_u64(arena, at, value):
+def _add_u64(arena: Words, at: Int, value: Int) -> None:
     total = (np.uint64(arena[at]) | np.uint64(arena[at + 1]) << np.uint64(32)) + np.uint64(value)
     arena[at] = np.uint32(total & np.uint64(0xFFFF_FFFF))
     arena[at + 1] = np.uint32(total >> np.uint64(32))
 
 
 @compiled
-def insert(arena, base, capacity, first, end, at, event, steps, retention_s):
-    """Puts an event in and drops what the ring no longer keeps; `steps` is its log amount. Returns the new (first, end)."""
+def insert(
+    arena: Words, base: Int, capacity: Int, first: Int, end: Int, at: Int, event: Words, steps: Int, retention_s: Int
+) -> tuple[Int, Int]:
+    """Puts an event in and drops what the ring no longer keeps (`steps`: its log amount). Returns (first, end)."""
     for column in range(EVENT_WORDS):
         words = base + HEADER_WORDS + column * capacity
         for i in range(end, at, -1):
@@ -130,7 +150,7 @@ def insert(arena, base, capacity, first, end, at, event, steps, retention_s):
 
 
 @compiled
-def prune(arena, base, capacity, first, end, retention_s):
+def prune(arena: Words, base: Int, capacity: Int, first: Int, end: Int, retention_s: Int) -> tuple[Int, Int]:
     """Drops events out of retention and over the cap, and remembers the newest time dropped. Returns (first, end)."""
     times = base + HEADER_WORDS + TIME * capacity
     oldest_kept = np.int64(arena[base + NEWEST]) - retention_s
@@ -143,7 +163,7 @@ def prune(arena, base, capacity, first, end, retention_s):
 
 
 @compiled
-def remember_offset(arena, base, offset):
+def remember_offset(arena: Words, base: Int, offset: Int) -> None:
     """Notes the source offset that this profile has seen."""
     arena[base + OFFSET] = np.uint32(offset & np.int64(0xFFFF_FFFF))
     arena[base + OFFSET + 1] = np.uint32(offset >> np.int64(32))

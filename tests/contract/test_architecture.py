@@ -94,4 +94,4 @@ def _plant(root: Path, file: str, source: str) -> None:
 
 
 def _is_behind_a_link(path: Path) -> bool:
-    return any(parent.is_symlink() for parent in path.parents)
+    return any(parent.is_symlink() for parent in path.parents if parent.is_relative_to(ROOT))

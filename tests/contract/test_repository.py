@@ -1,0 +1,187 @@
+"""What the checkout promises to whoever clones it: targets that exist, pins without addresses, imports that install."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from tests.architecture import imports
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+MENTION = re.compile(r"(?:`|^\s*\$? ?)make ((?:[a-z][a-z-]*(?: |\b))+)", re.MULTILINE)
+PIN = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9][0-9A-Za-z.]*")
+
+# Joined here, so that this file does not hold what it looks for.
+REGISTRY_HOSTS = tuple(
+    ".".join(parts)
+    for parts in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("download", "pytorch", "org"),
+        ("repo1", "maven", "org"),
+        ("repo", "maven", "apache", "org"),
+        ("registry", "npmjs", "org"),
+        ("proxy", "golang", "org"),
+        ("index", "crates", "io"),
+        ("registry-1", "docker", "io"),
+        ("deb", "debian", "org"),
+    )
+)
+
+# Which extras an import may rely on, by folder; the worker's own rooms rely on none.
+EXTRAS_OF_FOLDERS = {
+    "fraudstream": ("redis", "postgres", "demo"),
+    "agents": (),
+    "tables": (),
+    "training": ("train",),
+    "benchmarks": ("bench",),
+    "tests": ("test",),
+}
+
+
+def committed_files() -> list[Path]:
+    """Every file that git knows or would add; in an unpacked sdist, which has no git, every file there is."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:
+        paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    else:
+        paths = [path for path in ROOT.rglob("*") if ".venv" not in path.parts]
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    files = committed_files()
+    assert ROOT / "setup.cfg" in files
+    found = [
+        f"{path.relative_to(ROOT)}: {host}"
+        for path in files
+        for host in REGISTRY_HOSTS
+        if host.encode() in path.read_bytes().lower()
+    ]
+    assert found == []
+
+
+def test_each_line_of_the_constraints_is_a_pin_and_nothing_else() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) > 50
+    assert [line for line in lines if not PIN.fullmatch(line)] == []
+    names = [line.partition("==")[0] for line in lines]
+    assert names == sorted(set(names))
+    assert not [name for name in names if name.startswith(("nvidia-", "cuda-")) or name == "triton"]
+
+
+def test_each_declared_dependency_is_pinned() -> None:
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()}
+    declared = set().union(*(requirements(extra) for extra in (None, *extras())))
+    assert {"faust-streaming", "torch", "pytest", "ruff"} <= declared
+    assert sorted(declared - pinned) == []
+
+
+def test_make_alone_lists_each_target_with_a_line_of_help() -> None:
+    listing = make()
+    assert listing.returncode == 0, listing.stderr
+    listed = dict(re.findall(r"^ {2}([a-z][a-z-]*) {2,}(\S.*)$", listing.stdout, re.MULTILINE))
+    assert set(listed) == targets()
+    assert targets() >= {
+        "demo",
+        "test",
+        "test-integration",
+        "lint",
+        "typecheck",
+        "bench",
+        "dev-setup",
+        "kafka",
+        "build",
+    }
+
+
+def test_each_target_says_what_it_would_run() -> None:
+    for target in targets():
+        planned = make("--dry-run", target)
+        assert planned.returncode == 0, f"make {target}: {planned.stderr}"
+        assert planned.stdout.strip(), f"make {target} runs nothing"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", ".ci/run"])
+def test_each_make_target_that_is_named_to_readers_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = {word for words in MENTION.findall(text) for word in words.split()}
+    assert sorted(named - targets()) == []
+    if page in {"README.md", ".ci/run"}:
+        assert {"test"} <= named
+
+
+def test_the_readme_starts_with_demo_and_test() -> None:
+    commands = MENTION.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [words.split()[0] for words in commands[:2]] == ["demo", "test"]
+
+
+@pytest.mark.parametrize("folder", EXTRAS_OF_FOLDERS)
+def test_each_library_that_is_imported_is_declared(folder: str) -> None:
+    declared = requirements(None).union(*(requirements(extra) for extra in EXTRAS_OF_FOLDERS[folder]))
+    providers = packages_distributions()
+    undeclared = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for found in imports("any.module", is_package=False, tree=tree):
+            if found.library in sys.stdlib_module_names or (ROOT / found.library).is_dir() or found.library == "any":
+                continue
+            distributions = {normal(name) for name in providers.get(found.library, [found.library])}
+            if not distributions & declared:
+                undeclared.append(f"{path.relative_to(ROOT)}:{found.line}: {found.library}")
+    assert undeclared == []
+
+
+def test_the_links_of_the_checkout_lead_to_the_folders_beside_them() -> None:
+    for name in ("agents", "tables", "training"):
+        link = ROOT / "fraudstream" / name
+        if link.exists():  # an unpacked sdist has none: package_dir finds the folders
+            assert os.readlink(link) == f"../{name}"
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    }
+    return subprocess.run(["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def targets() -> set[str]:
+    return set(TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8")))
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def extras() -> list[str]:
+    return list(setup_cfg()["options.extras_require"])
+
+
+def requirements(extra: str | None) -> set[str]:
+    """Names of the distributions that the worker, or an extra with the extras it includes, declares."""
+    section, option = ("options", "install_requires") if extra is None else ("options.extras_require", extra)
+    names = set()
+    for line in setup_cfg()[section][option].split("\n"):
+        own = re.fullmatch(r"fraudstream\[(.*)\]", line.strip())
+        if own:
+            names |= set().union(*(requirements(name) for name in own[1].split(",")))
+        elif line.strip():
+            names.add(normal(re.split(r"[<>=!~;\[ ]", line.strip())[0]))
+    return names
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
