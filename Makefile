@@ -7,7 +7,8 @@ SHELL := /bin/sh
 .NOTPARALLEL:
 
 # The oldest supported Python first: constraints.txt is made for it.
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c 'import sys; print(sys.executable)' 2>/dev/null)))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c 'import sys; print(sys.executable)' 2>/dev/null && break; done)
 BIN := .venv/bin
 ARGS ?=
 CODE := fraudstream agents tables training

@@ -142,7 +142,9 @@ def _run(
         known = arena[base + COUNT] > 0
         redelivered = known and offsets[i] <= read_u64(arena, base + OFFSET)
         duplicate_of = ring.find(arena, base, capacity, first, end, event)
-        at = duplicate_of if duplicate_of >= 0 else ring.position(arena, base, capacity, first, end, time)
+        at = ring.position(arena, base, capacity, first, end, time)
+        if duplicate_of >= 0:  # judged as it was the first time, by what came before it
+            at = min(at, duplicate_of)
         features_of(
             arena, base, capacity, first, at, end, event, row, seen, generation + i + 1, retention_s
         )  # fmt: skip

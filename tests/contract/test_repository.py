@@ -17,7 +17,9 @@ from tests.architecture import imports
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
-MENTION = re.compile(r"(?:`|^\s*\$? ?)make ((?:[a-z][a-z-]*(?: |\b))+)", re.MULTILINE)
+WORDS = r"make ((?:[a-z][a-z-]*(?:[ ]|\b))+)"
+IN_PROSE = re.compile(rf"`{WORDS}")
+IN_SHELL = re.compile(rf"^(?:\$ |run )?{WORDS}", re.MULTILINE)
 PIN = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9][0-9A-Za-z.]*")
 
 # Joined here, so that this file does not hold what it looks for.
@@ -114,16 +116,17 @@ def test_each_target_says_what_it_would_run() -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md", ".ci/run"])
 def test_each_make_target_that_is_named_to_readers_exists(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    named = {word for words in MENTION.findall(text) for word in words.split()}
-    assert sorted(named - targets()) == []
-    if page in {"README.md", ".ci/run"}:
-        assert {"test"} <= named
+    assert sorted(set(named_targets(ROOT / page)) - targets()) == []
 
 
 def test_the_readme_starts_with_demo_and_test() -> None:
-    commands = MENTION.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert [words.split()[0] for words in commands[:2]] == ["demo", "test"]
+    assert named_targets(ROOT / "README.md")[:2] == ["demo", "test"]
+
+
+def test_ci_runs_what_the_readme_promises_and_every_check() -> None:
+    checks = [target for target in named_targets(ROOT / ".ci" / "run") if target in targets()]
+    assert checks[0] == "test"
+    assert set(checks) >= {"test", "lint", "typecheck", "test-integration"}
 
 
 @pytest.mark.parametrize("folder", EXTRAS_OF_FOLDERS)
@@ -143,10 +146,20 @@ def test_each_library_that_is_imported_is_declared(folder: str) -> None:
 
 
 def test_the_links_of_the_checkout_lead_to_the_folders_beside_them() -> None:
-    for name in ("agents", "tables", "training"):
-        link = ROOT / "fraudstream" / name
-        if link.exists():  # an unpacked sdist has none: package_dir finds the folders
-            assert os.readlink(link) == f"../{name}"
+    links = {path.name: str(path.readlink()) for path in (ROOT / "fraudstream").iterdir() if path.is_symlink()}
+    unpacked_sdist = (ROOT / "PKG-INFO").exists()  # it has no links: package_dir finds the folders
+    assert links == {} if unpacked_sdist else links == {name: f"../{name}" for name in ("agents", "tables", "training")}
+
+
+def named_targets(page: Path) -> list[str]:
+    """The make targets that a page names, in order: `make x` in prose, lines of shell between fences or in a script."""
+    text = page.read_text(encoding="utf-8")
+    parts = text.split("```") if page.suffix == ".md" else ["", text]
+    found = []
+    for number, part in enumerate(parts):
+        for words in (IN_SHELL if number % 2 else IN_PROSE).findall(part):
+            found.extend(words.split())
+    return found
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -67,27 +67,29 @@ class NaiveProfile:
 
     def process(self, event: Event, offset: int) -> tuple[dict[str, float], list[tuple[int, int, int]], str]:
         """Features, LSTM sequence and status of an event; remembers it."""
-        redelivered = bool(self.stored) and offset <= self.offset
         twin = next((at for at, past in enumerate(self.kept) if past.identity == event.identity), None)
-        if twin is not None:
-            past, newer = self.kept[:twin], self.kept[twin:]
-        else:
-            past = [other for other in self.kept if other.time <= event.time]
-            newer = [other for other in self.kept if other.time > event.time]
+        before = self.kept if twin is None else self.kept[:twin]
+        past = [other for other in before if other.time <= event.time]
+        newer = self.kept[len(past) :]
         lifetime = list(self.stored)
         for other in newer:
             lifetime.remove(other)
         features = self._features(event, past, lifetime)
         sequence = [(other.time, other.cents, other.category) for other in (*past[-SEQUENCE:], event)]
         sequence = [(0, 0, 0)] * (SEQUENCE + 1 - len(sequence)) + sequence
+        return features, sequence, self.remember(event, offset)
+
+    def remember(self, event: Event, offset: int) -> str:
+        """Status of an event; stores it where it counts. The part of `process` that leaves a trace."""
+        redelivered = bool(self.stored) and offset <= self.offset
         status = "late" if self.stored and self.newest - event.time > self.lateness else "in order"
-        if twin is not None or redelivered:
+        if redelivered or any(past.identity == event.identity for past in self.kept):
             status = "duplicate"
         elif not self.stored or (event.time > self.floor and event.time > self.newest - self.retention):
             self._store(event)
         if not redelivered:
             self.offset = offset
-        return features, sequence, status
+        return status
 
     def _store(self, event: Event) -> None:
         self.stored.append(event)
