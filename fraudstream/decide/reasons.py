@@ -41,11 +41,12 @@ def reasons_of(
     parts = [0.0 if math.isnan(rank) else rank * weight for rank, weight in zip(members, weights, strict=True)]
     whole = sum(parts) or 1.0
     sequence_share = parts[2] / whole
-    total = float(surprise.sum())
+    residuals = surprise.astype(np.float64)
+    total = float(residuals.sum())
     by_code: dict[ReasonCode, tuple[float, int]] = {}
     if total > 0.0:
-        for at in np.argsort(-surprise, kind="stable").tolist():
-            share = (1.0 - sequence_share) * float(surprise[at]) / total
+        for at in np.argsort(-residuals, kind="stable").tolist():
+            share = (1.0 - sequence_share) * float(residuals[at]) / total
             if share == 0.0:
                 break
             code = MODEL_INPUTS[at].reason

@@ -61,7 +61,7 @@ class ProfileView:
         first_s: event time of the user's first event.
         count: events in the user's life.
         amount_sum: their sum, in main units.
-        source_offset: offset of the last source record that changed this profile.
+        source_offset: offset of the last source record that changed this profile, -1 if none of this stream did.
         hours: lifetime histogram over the hour of day, UTC.
         events: (n, EVENT_WORDS) the events kept, oldest first.
     """
@@ -127,10 +127,24 @@ def view(record: bytes) -> ProfileView | None:
         first_s=int(words[FIRST]),
         count=int(words[COUNT]),
         amount_sum=_u64(words, SUM_CENTS) / CENTS_PER_UNIT,
-        source_offset=_u64(words, OFFSET),
+        source_offset=int(words[OFFSET : OFFSET + 2].view("<i8")[0]),
         hours=tuple(int(histogram[hour >> 1]) >> 16 * (hour & 1) & 0xFFFF for hour in range(HOURS)),
         events=words[HEADER_WORDS:].reshape(EVENT_WORDS, -1).T,
     )
+
+
+def without_offset(record: bytes) -> bytes:
+    """The same profile as one that has seen no source record yet, to begin another stream with.
+
+    Offsets only mean something within one topic: a profile that was filled elsewhere (a replay of files, an older
+    topic) would take the first records of the new stream for redelivered ones.
+
+    Raises:
+        ProfileError: the record is damaged, or was written by a newer fraudstream.
+    """
+    words = np.frombuffer(upgrade(record), "<u4").copy()
+    words[OFFSET : OFFSET + 2] = 0xFFFF_FFFF
+    return words.tobytes()
 
 
 def _u64(words: NDArray[np.uint32], at: int) -> int:

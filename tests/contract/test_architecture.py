@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture import FOLDERS, modules, room, violations
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.checkout import ROOT
 
 
 def test_no_room_reaches_through_a_wall() -> None:

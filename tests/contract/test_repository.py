@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.architecture import imports
+from tests.checkout import IS_UNPACKED_SDIST, ROOT, committed_files
 
-ROOT = Path(__file__).resolve().parents[2]
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 WORDS = r"make ((?:[a-z][a-z-]*(?:[ ]|\b))+)"
 IN_PROSE = re.compile(rf"`{WORDS}")
@@ -48,17 +48,6 @@ EXTRAS_OF_FOLDERS = {
     "benchmarks": ("bench",),
     "tests": ("test",),
 }
-
-
-def committed_files() -> list[Path]:
-    """Every file that git knows or would add; in an unpacked sdist, which has no git, every file there is."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if listed.returncode == 0:
-        paths = [ROOT / name for name in listed.stdout.split("\0") if name]
-    else:
-        paths = [path for path in ROOT.rglob("*") if ".venv" not in path.parts]
-    return [path for path in paths if path.is_file() and not path.is_symlink()]
 
 
 def test_no_file_names_the_host_of_a_package_registry() -> None:
@@ -147,8 +136,10 @@ def test_each_library_that_is_imported_is_declared(folder: str) -> None:
 
 def test_the_links_of_the_checkout_lead_to_the_folders_beside_them() -> None:
     links = {path.name: str(path.readlink()) for path in (ROOT / "fraudstream").iterdir() if path.is_symlink()}
-    unpacked_sdist = (ROOT / "PKG-INFO").exists()  # it has no links: package_dir finds the folders
-    assert links == {} if unpacked_sdist else links == {name: f"../{name}" for name in ("agents", "tables", "training")}
+    # An sdist carries no links: package_dir finds the folders without them.
+    assert (
+        links == {} if IS_UNPACKED_SDIST else links == {name: f"../{name}" for name in ("agents", "tables", "training")}
+    )
 
 
 def named_targets(page: Path) -> list[str]:

@@ -1,0 +1,143 @@
+"""What the measuring side does with the broker: topics, records in, committed offsets and verdicts out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from fraudstream.errors import BrokerError
+from fraudstream.settings import Settings
+from tests.servers.kafka import KafkaCluster
+
+REQUEST_TIMEOUT_S = 30.0
+READ_RECORDS = 10_000
+
+
+class _Identity(msgspec.Struct, gc=False):
+    transaction_id: str
+
+
+@contextmanager
+def running_broker() -> Iterator[str]:
+    """The bootstrap servers: KAFKA_SERVERS where it is set, else a broker started here on a free port.
+
+    Raises:
+        ServerUnavailableError: this machine cannot run a broker; says what is missing.
+    """
+    given = os.environ.get("KAFKA_SERVERS")
+    if given:
+        yield given
+        return
+    with KafkaCluster() as cluster:
+        yield cluster.bootstrap
+
+
+def produce(settings: Settings, messages: Sequence[tuple[bytes, bytes]]) -> None:
+    """Writes the records to the transactions topic as fast as they go, and returns when the broker has all of them.
+
+    Raises:
+        BrokerError: a record was not acknowledged.
+    """
+    problems: list[str] = []
+    producer = Producer(
+        {
+            **_client(settings),
+            "partitioner": "murmur2_random",  # as Java's and aiokafka's clients place a key
+            "linger.ms": 20,
+            "queue.buffering.max.messages": len(messages) + 1,
+            "enable.idempotence": True,
+        }
+    )
+    for key, value in messages:
+        producer.produce(
+            settings.transactions_topic,
+            value,
+            key,
+            on_delivery=lambda error, _message: problems.append(str(error)) if error else None,
+        )
+    left = producer.flush(REQUEST_TIMEOUT_S)
+    if left or problems:
+        raise BrokerError(
+            f"expected {len(messages)} records to be acknowledged, got {left} without an answer and "
+            f"{len(problems)} refused ({problems[0] if problems else 'no reason given'})"
+        )
+
+
+class Offsets:
+    """How far the group of a case has committed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._admin = AdminClient(_client(settings))
+        self._group = settings.app_id
+        self._partitions = _partitions(settings, settings.transactions_topic)
+
+    def committed(self) -> int:
+        """Records committed in all partitions together; the topic holds nothing but records, so offsets count them."""
+        request = ConsumerGroupTopicPartitions(self._group, self._partitions)
+        try:
+            answer = self._admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)
+            found = answer[self._group].result().topic_partitions or []
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # nobody has joined yet
+                return 0
+            raise BrokerError(f"expected the committed offsets of group {self._group}, got {error}") from None
+        return sum(max(partition.offset, 0) for partition in found)
+
+
+def verdict_ids(settings: Settings) -> list[str]:
+    """The transaction_id of every verdict that a read_committed reader sees, in the order of reading."""
+    reader = Consumer(
+        {
+            **_client(settings),
+            "group.id": f"{settings.app_id}-check",
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
+    decode = msgspec.json.Decoder(_Identity).decode
+    ids: list[str] = []
+    try:
+        reader.assign(_partitions(settings, settings.verdicts_topic, at=0))
+        unread = set(range(settings.topic_partitions))
+        while unread:
+            messages = reader.consume(READ_RECORDS, timeout=REQUEST_TIMEOUT_S)
+            if not messages:
+                raise BrokerError(f"expected verdicts in {settings.verdicts_topic}, got no answer from the broker")
+            for message in messages:
+                error, value = message.error(), message.value()
+                if error is None and value is not None:
+                    ids.append(decode(value).transaction_id)
+                elif error is not None and error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition())
+                else:
+                    raise BrokerError(f"expected verdicts in {settings.verdicts_topic}, got {error}")
+    finally:
+        reader.close()
+    return ids
+
+
+def delete_topics(settings: Settings) -> None:
+    """Removes every topic of the case, with those that Faust made for itself."""
+    admin = AdminClient(_client(settings))
+    found = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    own = [name for name in found if name.startswith(settings.app_id)]
+    for deleted in admin.delete_topics(own).values() if own else ():
+        deleted.result(REQUEST_TIMEOUT_S)
+
+
+def _client(settings: Settings) -> dict[str, str | int | float | bool]:
+    return {"bootstrap.servers": settings.kafka_servers or "", "log_level": 0}  # what matters comes as an error
+
+
+def _partitions(settings: Settings, topic: str, at: int | None = None) -> list[TopicPartition]:
+    numbers = range(settings.topic_partitions)
+    if at is None:
+        return [TopicPartition(topic, number) for number in numbers]
+    return [TopicPartition(topic, number, at) for number in numbers]

@@ -1,0 +1,42 @@
+"""Where figures come from: processor, memory, kernel and the versions that matter."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("faust-streaming", "aiokafka", "msgspec", "numba", "numpy", "rocksdict", "torch", "uvloop")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The machine and the software of a run."""
+
+    processor: str
+    cores: int
+    memory_gib: float
+    kernel: str
+    python: str
+    libraries: dict[str, str]
+
+
+def this_machine() -> Machine:
+    """Describes the machine that runs this."""
+    return Machine(
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        kernel=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        libraries={name: version(name) for name in LIBRARIES},
+    )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,172 @@
+"""The pipeline as one function: batches, dead letters, duplicates, /predict."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from fraudstream.decide.reasons import sentence
+from fraudstream.detector import load_detector
+from fraudstream.errors import RefusedInput
+from fraudstream.features.catalogue import MODEL_INPUTS
+from fraudstream.pipeline import Detector, Outcome, predict, process
+from fraudstream.settings import load_settings
+from fraudstream.state.profile import EMPTY, view
+from fraudstream.verdict import NORMAL, NOTHING_FOUND, Verdict, decode_verdict
+
+START_S = 1_764_000_000
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    partition: int = 0
+    topic: str = "transactions"
+    timestamp: int = (START_S + 86_400 * 30) * 1000
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return load_detector(load_settings())
+
+
+def message(offset: int, user: str = "u1", key: bytes | None = b"", partition: int = 0, **fields: Any) -> Record:
+    body = {
+        "transaction_id": f"t{offset}",
+        "user_id": user,
+        "amount": 20.0 + offset % 7,
+        "merchant": "shop",
+        "category": "food",
+        "device_id": "d1",
+        "timestamp": START_S + offset * 7200,
+    } | fields
+    return Record(offset, user.encode() if key == b"" else key, json.dumps(body).encode(), partition)
+
+
+def run(
+    detector: Detector, records: list[Record], size: int
+) -> tuple[list[bytes], dict[tuple[int, bytes], bytes], list[Outcome]]:
+    profiles: dict[tuple[int, bytes], bytes] = {}
+    outcomes = []
+    for at in range(0, len(records), size):
+        outcome = process(
+            detector, records[at : at + size], lambda partition, key: profiles.get((partition, key), EMPTY)
+        )
+        profiles.update(outcome.profiles)
+        outcomes.append(outcome)
+    return [verdict.value for outcome in outcomes for verdict in outcome.verdicts], profiles, outcomes
+
+
+def mixed() -> list[Record]:
+    return [message(k, user=f"u{k % 5}", partition=k % 2, amount=3000.0 if k % 41 == 40 else 25.0) for k in range(150)]
+
+
+def test_verdicts_are_the_same_bytes_whatever_the_batch(detector: Detector) -> None:
+    whole, profiles, _ = run(detector, mixed(), 150)
+    for size in (1, 37):
+        again, others, _ = run(detector, mixed(), size)
+        assert again == whole
+        assert others == profiles
+
+
+def test_every_good_message_gets_one_verdict_and_every_bad_one_a_dead_letter(detector: Detector) -> None:
+    records = [
+        message(0),
+        Record(1, b"u1", b"{"),
+        message(2),
+        message(3, key=None),
+        message(4, key=b"u2"),
+        Record(5, b"u1", None),
+    ]
+    verdicts, _, (outcome,) = run(detector, records, 10)
+    assert [decode_verdict(verdict).transaction_id for verdict in verdicts] == ["t0", "t2"]
+    assert [(letter.offset, letter.reason) for letter in outcome.dead_letters] == [
+        (1, "malformed_json"),
+        (3, "key_mismatch"),
+        (4, "key_mismatch"),
+        (5, "empty_message"),
+    ]
+    assert outcome.dead_letters[0].value == b"{"
+    assert dict(outcome.dead_letters[1].headers())["source_offset"] == b"3"
+
+
+def test_a_redelivered_transaction_gets_the_same_verdict_and_changes_nothing(detector: Detector) -> None:
+    records = [message(k) for k in range(20)]
+    first, profiles, _ = run(detector, records, 7)
+    again, after, _ = run(detector, [*records, *records[-5:]], 7)
+    assert after == profiles
+    for once, twice in zip(first[-5:], again[-5:], strict=True):
+        one, two = json.loads(once), json.loads(twice)
+        assert two.pop("duplicate") is True
+        assert one.pop("duplicate") is False
+        assert one == two
+
+
+def test_the_same_user_in_two_partitions_is_two_profiles(detector: Detector) -> None:
+    _, profiles, _ = run(detector, [message(0, partition=0), message(1, partition=1)], 10)
+    assert set(profiles) == {(0, b"u1"), (1, b"u1")}
+
+
+def test_an_unreadable_profile_makes_dead_letters_of_its_user_only(detector: Detector) -> None:
+    records = [message(0, user="broken"), message(1, user="fine"), message(2, user="broken")]
+    outcome = process(detector, records, lambda _partition, key: b"damaged" if key == b"broken" else EMPTY)
+    assert [letter.reason for letter in outcome.dead_letters] == ["profile_unreadable"] * 2
+    assert [verdict.key for verdict in outcome.verdicts] == [b"fine"]
+    assert set(outcome.profiles) == {(0, b"fine")}
+
+
+def test_a_verdict_keeps_its_contract(detector: Detector) -> None:
+    verdicts, _, _ = run(detector, mixed(), 50)
+    seen = [decode_verdict(verdict) for verdict in verdicts]
+    assert any(verdict.flagged for verdict in seen)
+    for verdict in seen:
+        assert 0.0 <= verdict.anomaly_score <= 1.0
+        assert verdict.threshold == 0.9
+        assert verdict.flagged == (verdict.anomaly_score > verdict.threshold)
+        assert verdict.confidence == pytest.approx(
+            verdict.anomaly_score if verdict.flagged else 1 - verdict.anomaly_score, abs=2e-6
+        )
+        assert_reasons(verdict)
+
+
+def assert_reasons(verdict: Verdict) -> None:
+    if not verdict.flagged:
+        assert (verdict.anomaly_type, verdict.explanation, verdict.reasons) == (NORMAL, NOTHING_FOUND, ())
+        return
+    shares = [reason.share for reason in verdict.reasons]
+    assert verdict.anomaly_type == verdict.reasons[0].code
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < sum(shares) <= 1 + 1e-9
+    assert len({reason.code for reason in verdict.reasons}) == len(shares)
+    assert verdict.explanation == "; ".join(reason.text for reason in verdict.reasons)
+
+
+def test_predict_sees_the_profile_and_leaves_it_alone(detector: Detector) -> None:
+    _, profiles, _ = run(detector, [message(k) for k in range(30)], 10)
+    before = dict(profiles)
+    body = message(31).value or b""
+    verdict = predict(detector, body, START_S + 40 * 86_400, lambda _partition, key: profiles[0, key])
+    streamed, _, _ = run(detector, [*(message(k) for k in range(30)), message(31)], 10)
+    assert verdict.anomaly_score == decode_verdict(streamed[-1]).anomaly_score
+    assert profiles == before
+    held = view(profiles[0, b"u1"])
+    assert held is not None
+    assert held.count == 30
+
+
+def test_predict_refuses_with_the_streams_reasons(detector: Detector) -> None:
+    with pytest.raises(RefusedInput) as caught:
+        predict(detector, b'{"user_id": 1}', START_S, lambda _partition, _key: EMPTY)
+    assert caught.value.reason == "missing_field"
+
+
+def test_every_model_input_has_a_sentence() -> None:
+    for feature in MODEL_INPUTS:
+        text = sentence(feature, amount=12.5, value=1.5)
+        assert text
+        assert "{" not in text
