@@ -48,15 +48,18 @@ def message(offset: int, user: str = "u1", key: bytes | None = b"", partition: i
     return Record(offset, user.encode() if key == b"" else key, json.dumps(body).encode(), partition)
 
 
-def run(
-    detector: Detector, records: list[Record], size: int
-) -> tuple[list[bytes], dict[tuple[int, bytes], bytes], list[Outcome]]:
-    profiles: dict[tuple[int, bytes], bytes] = {}
+Profiles = dict[tuple[int, bytes], bytes]
+
+
+def run(detector: Detector, records: list[Record], size: int) -> tuple[list[bytes], Profiles, list[Outcome]]:
+    profiles: Profiles = {}
+
+    def load(partition: int, key: bytes) -> bytes:
+        return profiles.get((partition, key), EMPTY)
+
     outcomes = []
     for at in range(0, len(records), size):
-        outcome = process(
-            detector, records[at : at + size], lambda partition, key: profiles.get((partition, key), EMPTY)
-        )
+        outcome = process(detector, records[at : at + size], load)
         profiles.update(outcome.profiles)
         outcomes.append(outcome)
     return [verdict.value for outcome in outcomes for verdict in outcome.verdicts], profiles, outcomes
@@ -75,14 +78,8 @@ def test_verdicts_are_the_same_bytes_whatever_the_batch(detector: Detector) -> N
 
 
 def test_every_good_message_gets_one_verdict_and_every_bad_one_a_dead_letter(detector: Detector) -> None:
-    records = [
-        message(0),
-        Record(1, b"u1", b"{"),
-        message(2),
-        message(3, key=None),
-        message(4, key=b"u2"),
-        Record(5, b"u1", None),
-    ]
+    bad = [Record(1, b"u1", b"{"), message(3, key=None), message(4, key=b"u2"), Record(5, b"u1", None)]
+    records = sorted([message(0), message(2), *bad], key=lambda record: record.offset)
     verdicts, _, (outcome,) = run(detector, records, 10)
     assert [decode_verdict(verdict).transaction_id for verdict in verdicts] == ["t0", "t2"]
     assert [(letter.offset, letter.reason) for letter in outcome.dead_letters] == [
