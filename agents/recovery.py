@@ -146,7 +146,8 @@ class ProfileRecovery(Recovery):
     async def _build_offsets(self, consumer: Any, tps: set[Any], destination: Any, title: str) -> None:
         await super()._build_offsets(consumer, tps, destination, title)
         if title == "active":
-            destination.update({tp: self.active_highwaters[tp] for tp in tps})
+            for tp in tps:  # one by one: the destination is a Counter, whose update() adds
+                destination[tp] = self.active_highwaters[tp]
 
     def need_recovery(self) -> bool:
         """Never: what there was to read, `ProfileRestore` has read."""
@@ -161,6 +162,12 @@ class ProfileTableManager(TableManager):
     """Faust's table manager with our recovery."""
 
     restore: ProfileRestore
+
+    async def on_start(self) -> None:
+        """Registers the tables at once: Faust's own second of waiting serves tables that are declared late."""
+        if not self.should_stop:
+            await self._update_channels()
+            await self.recovery.start()
 
     @property
     def recovery(self) -> Recovery:

@@ -223,7 +223,8 @@ def states_by_rocksdb(directory: Any) -> dict[bytes, UserState]:
     for path in databases:
         database = rocksdict.Rdict(str(path), options=rocksdict.Options(raw_mode=True))
         try:
-            for user, record in database.items():
+            items: Iterable[tuple[Any, Any]] = database.items()
+            for user, record in items:
                 if not user.startswith(_FAUST_KEYS):
                     assert user not in states, f"user {user!r} has a profile in two partitions"
                     states[user] = state_of_record(record)
@@ -243,5 +244,5 @@ def assert_states_equal(found: Mapping[bytes, UserState], expected: Mapping[byte
         for user, state in expected.items()
         if found[user] != state
     }
-    shown = {user: {name: str(pair)[:200] for name, pair in fields.items()} for user, fields in list(wrong.items())[:SHOWN]}
+    shown = [(user, {name: str(pair)[:200] for name, pair in wrong[user].items()}) for user in list(wrong)[:SHOWN]]
     assert not wrong, f"{len(wrong)} of {len(expected)} users have another state (found, expected), such as {shown}"

@@ -11,7 +11,7 @@ import pytest
 
 from fraudstream.adapters.embedded_broker import EmbeddedBroker
 from fraudstream.errors import BrokerError
-from fraudstream.settings import Settings
+from fraudstream.settings import Settings, load_settings
 from tests.servers.jars import ServerUnavailableError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
         monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
     own = f"t{uuid.uuid4().hex[:8]}"
-    return Settings(
+    return load_settings(
         app_id=own,
         transactions_topic=f"{own}-transactions",
         verdicts_topic=f"{own}-verdicts",

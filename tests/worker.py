@@ -87,13 +87,13 @@ class Worker:
         deadline = time.monotonic() + within_s
         while True:
             if self.exit_code() is not None:
-                raise WorkerFailedError(f"expected a ready worker, it ended with exit {self.exit_code()}:\n{self.tail()}")
+                raise WorkerFailedError(f"expected a ready worker, it ended with {self.exit_code()}:\n{self.tail()}")
             answer = await self.ask("/health")
             if answer is not None and answer.status == http.HTTPStatus.OK:
                 return self
             if time.monotonic() > deadline:
                 said = answer.body.decode() if answer else "nothing"
-                raise WorkerFailedError(f"expected a ready worker within {within_s:.0f} s, it said {said}:\n{self.tail()}")
+                raise WorkerFailedError(f"expected it ready within {within_s:.0f} s, it said {said}:\n{self.tail()}")
             await asyncio.sleep(POLL_S)
 
     async def ask(self, path: str) -> Answer | None:
@@ -115,7 +115,7 @@ class Worker:
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            return Answer(response.status, dict(response.getheaders()), response.read())
         except http.client.HTTPException as error:
             raise OSError(f"no HTTP answer: {error!r}") from error
         finally:

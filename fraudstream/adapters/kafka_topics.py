@@ -66,6 +66,16 @@ async def create_topics(settings: Settings, bootstrap: str) -> list[TopicOutcome
     return [TopicOutcome(spec.name, spec.name in created) for spec in specs]
 
 
+async def delete_topics(settings: Settings, bootstrap: str) -> None:
+    """Deletes the declared topics with all they hold: for topics that were made for one run only.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses.
+    """
+    async with _admin(settings, bootstrap) as admin:
+        await admin.delete_topics([spec.name for spec in declared_topics(settings)])
+
+
 async def check_topics(settings: Settings, bootstrap: str) -> list[TopicProblem]:
     """What is wrong with the declared topics on this broker; empty when all is well. Creates nothing.
 

@@ -48,21 +48,26 @@ class TransactionStream:
         Raises:
             BrokerError: the broker refuses or does not answer.
         """
+        topic = topic or self._settings.transactions_topic
         by_partition: dict[int, list[KeyAndValue]] = {}
         for key, value in messages:
             by_partition.setdefault(self._partition(key), []).append((key, value))
         try:
             sent = [
-                await self._producer.send_batch(batch, topic or self._settings.transactions_topic, partition=partition)
+                await self._producer.send_batch(batch, topic, partition=partition)
                 for partition, items in by_partition.items()
                 for batch in self._batches(items)
             ]
             await asyncio.gather(*sent)
         except KafkaError as error:
-            raise BrokerError(f"expected the broker to take {len(self._home)} users' messages, got {error!r}") from None
+            raise BrokerError(f"expected the broker to take messages for topic {topic}, got {error!r}") from None
 
     async def receive(self, wait_s: float) -> list[tuple[str, bytes]]:
-        """Topic and value of what came, after at most `wait_s` seconds."""
+        """Topic and value of what came, after at most `wait_s` seconds.
+
+        Raises:
+            BrokerError: the broker refuses or does not answer.
+        """
         try:
             fetched = await self._consumer.getmany(timeout_ms=int(wait_s * 1000))
         except KafkaError as error:

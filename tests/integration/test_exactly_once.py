@@ -73,7 +73,7 @@ class Stream:
 
     async def until_all_committed(self, workers: list[Worker]) -> None:
         """Waits until the group has committed everything that was sent."""
-        ends = {number: 0 for number in range(self._settings.topic_partitions)}
+        ends = dict.fromkeys(range(self._settings.topic_partitions), 0)
         ends |= {each.partition: each.offset + 1 for each in sorted(self.sent, key=lambda each: each.offset)}
         async with asyncio.timeout(ALL_JUDGED_WITHIN_S):
             while True:
