@@ -57,6 +57,11 @@ class FraudApp(faust.App):
         warm_up(self.detector)
         await super().on_first_start()
 
+    async def on_shutdown(self) -> None:
+        """Lets the producers go, after everything that was judged is committed."""
+        await self.worker.stop()
+        await super().on_shutdown()
+
 
 def create_app(
     settings: Settings, bootstrap: str, *, embedded: bool = False, detector: Detector | None = None

@@ -15,6 +15,7 @@ from fraudstream.adapters.kafka_client import kafka_arguments
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.errors import BrokerError, Fenced
 from fraudstream.settings import Settings
+from fraudstream.topics import DEAD_LETTER_MAX_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,9 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
 TRANSACTION_TIMEOUT_MS = 30_000
 """The broker aborts a transaction of a worker that died with it open; until then read_committed readers wait."""
+
+DEAD_LETTER_VALUE_BYTES = DEAD_LETTER_MAX_BYTES - 64 * 1024
+"""What fits beside the key, the headers and the framing."""
 
 Header = tuple[str, bytes]
 Message = tuple[bytes | None, bytes | None, list[Header]]
@@ -151,8 +155,12 @@ class Producers:
 
 
 def dead_letter_message(letter: DeadLetter) -> Message:
-    """A dead letter as a Kafka message."""
-    return letter.key, letter.value, letter.headers()
+    """A dead letter as a Kafka message; one that dead-letters cannot hold is cut, its offset leads to the original."""
+    value, headers = letter.value, letter.headers()
+    if value is not None and len(value) > DEAD_LETTER_VALUE_BYTES:
+        headers.append(("cut_from_bytes", str(len(value)).encode()))
+        value = value[:DEAD_LETTER_VALUE_BYTES]
+    return letter.key, value, headers
 
 
 class _translated:  # noqa: N801  reads as a statement

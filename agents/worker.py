@@ -53,6 +53,10 @@ class FraudWorker:
         except Exception as error:  # the client would log it and go on, unfenced
             give_up(error)
 
+    async def stop(self) -> None:
+        """Lets the producers go."""
+        await self._producers.stop()
+
     async def checkpoint_regularly(self) -> None:
         """Checkpoints while the stream is idle, for as long as the process lives."""
         while True:

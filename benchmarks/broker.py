@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from fraudstream.errors import BrokerError
@@ -72,21 +72,25 @@ class Offsets:
     """How far the group of a case has committed."""
 
     def __init__(self, settings: Settings) -> None:
-        self._admin = AdminClient(_client(settings))
-        self._group = settings.app_id
+        # A consumer that never joins its group only asks; the admin client's futures crashed the interpreter once.
+        self._client = Consumer({**_client(settings), "group.id": settings.app_id, "enable.auto.commit": False})
         self._partitions = _partitions(settings, settings.transactions_topic)
 
     def committed(self) -> int:
-        """Records committed in all partitions together; the topic holds nothing but records, so offsets count them."""
-        request = ConsumerGroupTopicPartitions(self._group, self._partitions)
+        """Records committed in all partitions together; the topic holds nothing but records, so offsets count them.
+
+        Raises:
+            BrokerError: the broker does not answer.
+        """
         try:
-            answer = self._admin.list_consumer_group_offsets([request], request_timeout=REQUEST_TIMEOUT_S)
-            found = answer[self._group].result().topic_partitions or []
+            found = self._client.committed(self._partitions, REQUEST_TIMEOUT_S)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # nobody has joined yet
-                return 0
-            raise BrokerError(f"expected the committed offsets of group {self._group}, got {error}") from None
+            raise BrokerError(f"expected the committed offsets of the case's group, got {error}") from None
         return sum(max(partition.offset, 0) for partition in found)
+
+    def close(self) -> None:
+        """Lets the client go."""
+        self._client.close()
 
 
 def verdict_ids(settings: Settings) -> list[str]:

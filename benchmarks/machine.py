@@ -36,7 +36,8 @@ def this_machine() -> Machine:
 
 
 def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+    cpus = Path("/proc/cpuinfo")
+    for line in cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else ():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()

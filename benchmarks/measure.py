@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks.broker import Offsets, delete_topics, produce, verdict_ids
@@ -64,7 +65,8 @@ def measure(
                     stderr=subprocess.STDOUT,
                 )
             try:
-                sample = _consume(process, settings, warm_up, records)
+                with closing(Offsets(settings)) as offsets:
+                    sample = _consume(process, settings, offsets, warm_up, records)
             finally:
                 _stop(process)
             if case.gives_verdicts:
@@ -78,8 +80,15 @@ def measure(
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process with all its threads, in steps of the kernel's clock tick (10 ms)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    """User and system time of a process with all its threads, in steps of the kernel's clock tick (10 ms).
+
+    Raises:
+        MeasurementError: this system does not tell, or the process is gone.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.exists():
+        raise MeasurementError(f"expected the CPU time of a running process in {stat} (on Linux), found none")
+    fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -106,10 +115,10 @@ def _free_port() -> int:
 def _consume(
     process: subprocess.Popen[bytes],
     settings: Settings,
+    offsets: Offsets,
     warm_up: Sequence[tuple[bytes, bytes]],
     records: Sequence[tuple[bytes, bytes]],
 ) -> Sample:
-    offsets = Offsets(settings)
     produce(settings, warm_up)
     _wait_for(offsets, process, len(warm_up), START_TIMEOUT_S)
     time.sleep(SETTLE_S)

@@ -114,6 +114,11 @@ def test_what_the_user_tuned_on_a_living_cluster_is_no_problem(own_settings: Set
     assert find_problems(declared_topics(own_settings), found) == []
 
 
+def test_a_setting_that_the_broker_leaves_out_is_not_guessed(own_settings: Settings) -> None:
+    found = {name: FoundTopic(name, topic.partitions, {}) for name, topic in as_declared(own_settings).items()}
+    assert find_problems(declared_topics(own_settings), found) == []
+
+
 def test_a_broker_that_tells_no_settings_is_judged_by_partitions_alone(own_settings: Settings) -> None:
     found = {name: FoundTopic(name, topic.partitions, None) for name, topic in as_declared(own_settings).items()}
     assert find_problems(declared_topics(own_settings), found) == []

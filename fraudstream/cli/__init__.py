@@ -1,0 +1,1 @@
+"""The command line, one file a command: the outermost room, which imports the others only when a command runs."""

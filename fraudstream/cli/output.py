@@ -1,0 +1,151 @@
+"""What commands say: progress on a terminal, plain lines elsewhere, tables for people and JSON for machines.
+
+Results go to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+LINE_EVERY_S = 5.0
+"""Without a terminal a line of progress comes this often at most: a log should stay readable."""
+
+Advance = Callable[[int], None]
+"""Called with how much is done, counted from the start."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def json_option(command: Command) -> Command:
+    """The option `--json FILE`; the command gets `json_file`."""
+    return click.option(
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, writable=True, path_type=Path),
+        callback=_in_a_directory,
+        metavar="FILE",
+        help="Write the result as JSON as well.",
+    )(command)
+
+
+def columns_option(command: Command) -> Command:
+    """The option `--columns ours=theirs,...`; the command gets `columns` as a dict."""
+    return click.option(
+        "--columns",
+        default="",
+        callback=_name_pairs,
+        metavar="OURS=THEIRS,...",
+        help="Column names of the file that differ, such as amount=TransactionAmt.",
+    )(command)
+
+
+def write_json(json_file: Path | None, result: Mapping[str, Any]) -> None:
+    """Writes a command's result for machines, if asked for."""
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def say(text: str) -> None:
+    """One line for people, on stdout."""
+    click.echo(text)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """A table for people; cells are shown as they are, never read as markup."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for at, column in enumerate(columns):
+        # The last column holds the sentences.
+        table.add_column(column, no_wrap=at == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Names and values, one a line."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        say(f"{name:<{width}}  {value}")
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str = "rows") -> Iterator[Advance]:
+    """Shows how far a long step is, its rate and the time left.
+
+    Args:
+        what: the step, as in "replay".
+        total: of units.
+        unit: what is counted.
+    """
+    with _bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(what: str, total: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    shown = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit}  {{task.fields[rate]}}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    started_s = time.monotonic()
+    with shown:
+        task = shown.add_task(what, total=total, rate="")
+        yield lambda done: shown.update(task, completed=done, rate=_rate(done, time.monotonic() - started_s))
+
+
+@contextmanager
+def _lines(what: str, total: int, unit: str) -> Iterator[Advance]:
+    started_s = told_s = time.monotonic()
+
+    def advance(done: int) -> None:
+        nonlocal told_s
+        now_s = time.monotonic()
+        if now_s - told_s < LINE_EVERY_S or done >= total:
+            return
+        told_s = now_s
+        elapsed_s = now_s - started_s
+        left = f", about {(total - done) * elapsed_s / done:.0f} s left" if done else ""
+        click.echo(f"{what}: {done:,} of {total:,} {unit}, {_rate(done, elapsed_s)}{left}", err=True)
+
+    yield advance
+
+
+def _rate(done: int, elapsed_s: float) -> str:
+    return f"{done / elapsed_s:,.0f}/s" if elapsed_s else ""
+
+
+def _in_a_directory(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    # Found out now, not after an hour's work.
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"expected a file in a directory that exists, {path.parent} does not")
+    return path
+
+
+def _name_pairs(_context: click.Context, _option: click.Parameter, text: str) -> dict[str, str]:
+    pairs = {}
+    for part in filter(None, text.split(",")):
+        ours, equals, theirs = part.partition("=")
+        if not equals or not ours.strip() or not theirs.strip():
+            raise click.BadParameter(f"expected OURS=THEIRS[,OURS=THEIRS], such as amount=TransactionAmt, got {part!r}")
+        pairs[ours.strip()] = theirs.strip()
+    return pairs
