@@ -50,3 +50,8 @@ def warm_up(detector: Detector) -> None:
     process(detector, [_Probe()], lambda _partition, _key: EMPTY)
     gc.collect()
     gc.freeze()
+
+
+if __name__ == "__main__":
+    # Installations and images run this once: compiled code stays in the cache for every process to come.
+    warm_up(load_detector(Settings.model_construct()))

@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
         install_torch()
         say(f"installing fraudstream[{extra}] into .venv")
         install_project(extra)
+        compile_kernels()
     except InstallError as error:
         say(f"error: {error}")
         return 1
@@ -107,6 +108,13 @@ def install_project(extra: str) -> None:
     """Installs the checkout, editable, with the extra and everything that it needs."""
     if not install("--constraint", str(CONSTRAINTS), "--editable", f"{ROOT}[{extra}]"):
         raise InstallError("the installation failed; the lines above say why")
+
+
+def compile_kernels() -> None:
+    """Compiles the feature and forest kernels into their cache now, so that the first worker does not wait for it."""
+    say("compiling kernels")
+    if not run([str(PYTHON), "-m", "fraudstream.detector"]):
+        raise InstallError("the kernels could not be compiled; the lines above say why")
 
 
 def install(*arguments: str) -> bool:

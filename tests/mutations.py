@@ -38,7 +38,9 @@ def good(chance: random.Random, number: int) -> Fields:
     if chance.random() < 0.5:
         fields |= {"category": "food", "location": "New York", "device_id": f"d-{chance.randrange(9)}"}
     if chance.random() < 0.5:
-        fields["timestamp"] = chance.choice([1_700_000_000 + number, 1_700_000_000_000 + number, "2024-05-05T05:05:05+02:00"])
+        fields["timestamp"] = chance.choice(
+            [1_700_000_000 + number, 1_700_000_000_000 + number, "2024-05-05T05:05:05+02:00"]
+        )
     if chance.random() < 0.3:
         fields |= {"latitude": chance.uniform(-90, 90), "longitude": chance.uniform(-180, 180), "currency": "USD"}
     if chance.random() < 0.3:
@@ -50,6 +52,10 @@ def good(chance: random.Random, number: int) -> Fields:
 
 OPTIONAL = ("category", "location", "device_id", "timestamp", "latitude", "longitude", "currency")
 _REQUIRED = ("transaction_id", "user_id", "amount", "merchant")
+_ABSURD_TIMES = [
+    *(0, -1, 946_684_799, 99_999_999_999, 10**15, 10**30, 1e300),
+    *("1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "yesterday"),
+]
 _TEXTS = ("transaction_id", "merchant", "category", "location", "device_id")
 
 
@@ -110,7 +116,9 @@ def _not_an_object(chance: random.Random, fields: Fields) -> Broken:
 def _no_json(chance: random.Random, fields: Fields) -> Broken:
     key, value = _encoded(fields)
     text = value or b""
-    return key, chance.choice([b"", b" ", b"hello", text + text, text + b"x", b"\x00" + text, b"[" * 5_000, text.replace(b'"', b"'")])
+    return key, chance.choice(
+        [b"", b" ", b"hello", text + text, text + b"x", b"\x00" + text, b"[" * 5_000, text.replace(b'"', b"'")]
+    )
 
 
 MUTATIONS: dict[str, tuple[Callable[..., Broken], set[str]]] = {
@@ -120,7 +128,10 @@ MUTATIONS: dict[str, tuple[Callable[..., Broken], set[str]]] = {
     "tombstone": (lambda _, fields: (_encoded(fields)[0], None), {"empty_message"}),
     "missing key": (_without, {"missing_field"}),
     "required null": (_replaced(_REQUIRED, lambda _: None), {"wrong_type"}),
-    "text with another type": (_replaced(_TEXTS, lambda chance: chance.choice([1, 1.5, True, [], {}, ["x"]])), {"wrong_type"}),
+    "text with another type": (
+        _replaced(_TEXTS, lambda chance: chance.choice([1, 1.5, True, [], {}, ["x"]])),
+        {"wrong_type"},
+    ),
     "amount with another type": (
         _replaced(("amount",), lambda chance: chance.choice(["12.5", True, [], {}, [1]])),
         {"wrong_type"},
@@ -129,27 +140,31 @@ MUTATIONS: dict[str, tuple[Callable[..., Broken], set[str]]] = {
         _replaced(("amount", "timestamp"), lambda chance: float(chance.choice(["nan", "inf", "-inf"]))),
         {"not_finite"},
     ),
-    "out of range": (_replaced(("amount",), lambda chance: chance.choice([-0.01, -5, 1e12, 42_949_672.96])), {"out_of_range"}),
-    "off the globe": (_replaced(("latitude", "longitude"), lambda chance: chance.choice([181, -180.5, 1e9])), {"out_of_range"}),
+    "out of range": (
+        _replaced(("amount",), lambda chance: chance.choice([-0.01, -5, 1e12, 42_949_672.96])),
+        {"out_of_range"},
+    ),
+    "off the globe": (
+        _replaced(("latitude", "longitude"), lambda chance: chance.choice([181, -180.5, 1e9])),
+        {"out_of_range"},
+    ),
     "half a place": (_half_a_place, {"missing_field"}),
     "bad length": (_replaced(_TEXTS, lambda chance: chance.choice(["", "x" * 257])), {"bad_length"}),
     "bad currency": (_replaced(("currency",), lambda chance: chance.choice(["", "US", "DOLLAR"])), {"bad_length"}),
-    "control character": (_replaced(_TEXTS, lambda chance: f"a{chr(chance.choice([0, 7, 10, 27, 127]))}b"), {"control_character"}),
+    "control character": (
+        _replaced(_TEXTS, lambda chance: f"a{chr(chance.choice([0, 7, 10, 27, 127]))}b"),
+        {"control_character"},
+    ),
     "lone surrogate": (_replaced(_TEXTS, lambda _: "\ud800"), {"control_character", "malformed_json"}),
     "invalid UTF-8": (_bad_utf8, {"invalid_utf8"}),
     "duplicate key": (_twice, {"duplicate_key"}),
     "naive time": (_replaced(("timestamp",), lambda _: "2024-05-05T05:05:05"), {"naive_time"}),
     "absurd time": (
-        _replaced(
-            ("timestamp",),
-            lambda chance: chance.choice(
-                [0, -1, 946_684_799, 99_999_999_999, 10**15, 10**30, 1e300, "1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "yesterday"]
-            ),
-        ),
+        _replaced(("timestamp",), lambda chance: chance.choice(_ABSURD_TIMES)),
         {"absurd_time"},
     ),
     "wrong or no message key": (_other_key, {"key_mismatch"}),
-}  # fmt: skip
+}
 
 
 def messages(count: int, seed: int, large: int = 0) -> Iterator[Message]:

@@ -200,9 +200,7 @@ class Worker:
 def environment(settings: Settings) -> dict[str, str]:
     """The environment of a worker with exactly these settings."""
     names = {name.upper() for name in Settings.model_fields}
-    inherited = {
-        name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names
-    }
+    inherited = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names}
     own = {name.upper(): _as_text(getattr(settings, name)) for name in Settings.model_fields}
     path = [str(CHECKOUT), *filter(None, [inherited.get("PYTHONPATH")])]
     return inherited | {name: text for name, text in own.items() if text} | {"PYTHONPATH": os.pathsep.join(path)}

@@ -116,7 +116,7 @@ async def transaction_stream(settings: Settings, bootstrap: str) -> AsyncIterato
                 async with asyncio.timeout(START_TIMEOUT_S):
                     await producer.start()
                     await consumer.start()
-                    partitions = await _assign(settings, consumer)
+                    partitions = await _assign(settings, producer, consumer)
             except (KafkaError, OSError, TimeoutError) as error:
                 raise BrokerError(unreachable(bootstrap, said[0] if said else str(error))) from None
         yield TransactionStream(settings, producer, consumer, partitions)
@@ -125,7 +125,7 @@ async def transaction_stream(settings: Settings, bootstrap: str) -> AsyncIterato
         await producer.stop()
 
 
-async def _assign(settings: Settings, consumer: Any) -> int:
+async def _assign(settings: Settings, producer: Any, consumer: Any) -> int:
     """Gives the consumer the ends of all result topics; returns the partitions of the transactions."""
     known: set[str] = await consumer.topics()
     missing = sorted(set(settings.topic_names) - known)
@@ -137,10 +137,10 @@ async def _assign(settings: Settings, consumer: Any) -> int:
     results = [
         TopicPartition(topic, partition)
         for topic in settings.topic_names[1:]
-        for partition in sorted(consumer.partitions_for_topic(topic))
+        for partition in sorted(await producer.partitions_for(topic))
     ]
     consumer.assign(results)
     await consumer.seek_to_end(*results)
     for tp in results:
         await consumer.position(tp)  # only now is the end a fixed place
-    return len(consumer.partitions_for_topic(settings.transactions_topic))
+    return len(await producer.partitions_for(settings.transactions_topic))

@@ -1,4 +1,4 @@
-"""Where a demo's transactions come from: the simulator, or a file whose first fifth teaches the model and the profiles."""
+"""Where a demo's transactions come from: the simulator, or a file whose first fifth teaches model and profiles."""
 
 from __future__ import annotations
 

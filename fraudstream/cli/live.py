@@ -1,4 +1,4 @@
-"""What a spectator sees of a running stream: a live table on a terminal, plain lines elsewhere; nothing is computed here."""
+"""What a spectator sees of a running stream: a live table on a terminal, plain lines elsewhere; it computes nothing."""
 
 from __future__ import annotations
 

@@ -17,12 +17,10 @@ from fraudstream.cli.output import json_option, print_facts, say, write_json
 @json_option
 def simulate(transactions: int, users: int | None, seed: int, out: Path, json_file: Path | None) -> None:
     """Writes a labelled stream with devices, places and fraud campaigns."""
-    from fraudstream.training.files import check_suffix
     from fraudstream.training.history import write
     from fraudstream.training.simulate import SimulationSpec
     from fraudstream.training.simulate import simulate as play
 
-    check_suffix(out)
     history = play(SimulationSpec(transactions=transactions, users=users, seed=seed))
     write(history, out)
     frauds = history.frauds_by_campaign()

@@ -1,4 +1,4 @@
-"""Streams transactions in step with their verdicts and keeps the books: what was sent, came back, was lost or came twice.
+"""Streams transactions in step with their verdicts and keeps the books: sent, answered, lost, repeated.
 
 Shared by `demo` and `load`; the broker's client is handed in, so that importing this costs nothing.
 """

@@ -1,4 +1,4 @@
-"""A worker as a child process of a command, with its own log, data directory and port; the child imports torch, we do not."""
+"""A worker as a child process of a command, with a log, a data directory and a port of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -75,7 +75,7 @@ class WorkerProcess:
                 start_new_session=True,  # Ctrl-C is for the command, which stops the worker in order
             )
 
-    def wait_until_ready(self, tick: Callable[[], None] | None = None) -> None:
+    def wait_until_ready(self) -> None:
         """Returns when /health says ready.
 
         Raises:
@@ -85,16 +85,18 @@ class WorkerProcess:
         while not self._is_ready():
             self.check()
             if time.monotonic() > deadline_s:
-                raise WorkerDiedError(f"expected a ready worker within {READY_TIMEOUT_S:.0f} s; its last lines:\n{self.tail()}")
-            if tick is not None:
-                tick()
+                raise WorkerDiedError(
+                    f"expected a ready worker within {READY_TIMEOUT_S:.0f} s; its last lines:\n{self.tail()}"
+                )
             time.sleep(POLL_S)
 
     def check(self) -> None:
         """Raises WorkerDiedError if the process has ended."""
         code = self._process.poll() if self._process else None
         if code is not None:
-            raise WorkerDiedError(f"expected the worker to run, it ended with exit code {code}; its last lines:\n{self.tail()}")
+            raise WorkerDiedError(
+                f"expected the worker to run, it ended with exit code {code}; its last lines:\n{self.tail()}"
+            )
 
     def tail(self) -> str:
         """The last lines of its log."""

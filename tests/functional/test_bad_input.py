@@ -68,7 +68,9 @@ async def answers_to(bootstrap: str, settings: Settings, rows: Iterator[Message]
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
     async with consumer, ordered_producer(bootstrap) as producer, asyncio.timeout(ALL_ANSWERED_WITHIN_S):
         topics = (settings.verdicts_topic, settings.dead_letters_topic)
-        consumer.assign([TopicPartition(topic, number) for topic in topics for number in range(settings.topic_partitions)])
+        consumer.assign(
+            [TopicPartition(topic, number) for topic in topics for number in range(settings.topic_partitions)]
+        )
         for part in slices(rows):
             await send(producer, settings.transactions_topic, part, answers)
             sent += len(part)
@@ -99,7 +101,9 @@ def assert_all_answered(answers: Answers, rows: list[Message], settings: Setting
         row = answers.placed.pop(origin)  # a second letter of the same origin would find nothing
         assert headers["source_topic"] == settings.transactions_topic
         assert (letter.key, letter.value) == (row.key, row.value), f"{origin} was changed on its way"
-        assert headers["reason"] in row.reasons, f"expected {set(row.reasons)}, got {headers} for {(row.value or b'')[:300]!r}"
+        assert headers["reason"] in row.reasons, (
+            f"expected {set(row.reasons)}, got {headers} for {(row.value or b'')[:300]!r}"
+        )
         assert ": expected " in headers["detail"], headers
         assert len(headers["detail"]) < 500, "a reason must not carry the message"
 

@@ -35,7 +35,9 @@ VERDICTS_WITHIN_S = 60.0
 pytestmark = [pytest.mark.slow]
 
 
-async def stream_in_step(bootstrap: str, settings: Settings, messages: list[tuple[bytes, bytes]]) -> tuple[list[Sent], Verdicts]:
+async def stream_in_step(
+    bootstrap: str, settings: Settings, messages: list[tuple[bytes, bytes]]
+) -> tuple[list[Sent], Verdicts]:
     """Produces the messages and reads the verdicts, never far ahead of them."""
     sent: list[Sent] = []
     verdicts, seen = Verdicts(), 0
@@ -46,9 +48,7 @@ async def stream_in_step(bootstrap: str, settings: Settings, messages: list[tupl
         )
         async with asyncio.timeout(VERDICTS_WITHIN_S):
             for start in range(0, len(messages), SLICE_ROWS):
-                sent += await produce(
-                    producer, settings.transactions_topic, messages[start : start + SLICE_ROWS]
-                )
+                sent += await produce(producer, settings.transactions_topic, messages[start : start + SLICE_ROWS])
                 allowed_behind = AHEAD_ROWS if len(sent) < len(messages) else 0
                 while seen < len(sent) - allowed_behind:
                     for batch in (await consumer.getmany(timeout_ms=200)).values():
@@ -64,15 +64,11 @@ def messages() -> list[tuple[bytes, bytes]]:
     return encode_rows(read_history(data_set("sparkov_a.parquet"), rows=ROWS))
 
 
-async def assert_worker_is_exact(
-    worker: Worker, bootstrap: str, messages: list[tuple[bytes, bytes]]
-) -> None:
+async def assert_worker_is_exact(worker: Worker, bootstrap: str, messages: list[tuple[bytes, bytes]]) -> None:
     sent, verdicts = await stream_in_step(bootstrap, worker.settings, messages)
     assert worker.stop() == 0, worker.tail()
     assert_each_once(verdicts, [json.loads(value)["transaction_id"] for _, value in messages])
-    assert_states_equal(
-        states_by_rocksdb(worker.data_dir), states_by_oracle(sent, worker.settings.allowed_lateness_s)
-    )
+    assert_states_equal(states_by_rocksdb(worker.data_dir), states_by_oracle(sent, worker.settings.allowed_lateness_s))
     assert "Traceback" not in worker.log_text(), worker.tail()
 
 
