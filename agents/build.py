@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import faust
@@ -18,7 +19,7 @@ from fraudstream.agents.scoring import Scoring
 from fraudstream.agents.worker import FraudWorker
 from fraudstream.detector import load_detector, warm_up
 from fraudstream.errors import FraudstreamError
-from fraudstream.pipeline import Detector
+from fraudstream.pipeline import Detector, Outcome
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles, profile_table
 from fraudstream.topics import changelog_topic
@@ -64,7 +65,12 @@ class FraudApp(faust.App):
 
 
 def create_app(
-    settings: Settings, bootstrap: str, *, embedded: bool = False, detector: Detector | None = None
+    settings: Settings,
+    bootstrap: str,
+    *,
+    embedded: bool = False,
+    detector: Detector | None = None,
+    observe: Callable[[Outcome], None] | None = None,
 ) -> FraudApp:
     """The Faust app that scores.
 
@@ -73,6 +79,7 @@ def create_app(
         bootstrap: HOST:PORT[,HOST:PORT] of the broker.
         embedded: the broker is the embedded one, which keeps no offsets that come with a transaction.
         detector: a loaded detector; loaded from the settings where None.
+        observe: shown every outcome before anything of it is sent.
 
     Raises:
         FraudstreamError: the settings or the model cannot be used; says why.
@@ -84,10 +91,11 @@ def create_app(
     table = profile_table(app, settings.topic_partitions)
     app.profiles = Profiles(table.store, settings.profile_cache_size)
     producers = Producers(settings, bootstrap)
-    app.scoring = Scoring(settings, app.detector, app.profiles, producers, app.metrics)
+    app.scoring = Scoring(settings, app.detector, app.profiles, producers, app.metrics, observe)
     restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
     app.tables.restore = restore
     app.worker = FraudWorker(app, settings, app.detector, app.profiles, producers, restore, app.scoring)
+    app.scoring.lag = app.worker.lag
     transport.install(
         app,
         settings.transactions_topic,

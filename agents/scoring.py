@@ -28,6 +28,11 @@ SLICE_RECORDS = 512
 """The event loop is let go after this many records, so that /health and /predict stay quick under a backlog."""
 
 
+BACKLOG_RECORDS = 5_000
+BACKLOG_INTERVAL_S = 1.0
+"""With so many records waiting, checkpoints are this far apart: a profile that changes often is written once."""
+
+
 class Event(Protocol):
     """A Faust event that carries a chunk."""
 
@@ -41,13 +46,20 @@ class Scoring:
     """Processes chunks and checkpoints; one per worker, used by one agent of concurrency 1."""
 
     def __init__(
-        self, settings: Settings, detector: Detector, profiles: Profiles, producers: Producers, metrics: Metrics
+        self,
+        settings: Settings,
+        detector: Detector,
+        profiles: Profiles,
+        producers: Producers,
+        metrics: Metrics,
+        observe: Callable[[Outcome], None] | None = None,
     ) -> None:
         self._settings = settings
         self._detector = detector
         self._profiles = profiles
         self._producers = producers
         self._metrics = metrics
+        self._observe = observe
         self._changelog = changelog_topic(settings)
         self._lock = asyncio.Lock()
         self._events: list[Event] = []
@@ -56,6 +68,7 @@ class Scoring:
         self._checkpointed_s = time.monotonic()
         self._assignment = 0
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
+        self.lag: Callable[[], int] = lambda: 0
         self.processed = 0
         self.positions: dict[int, int] = {}
         self.last_progress_s = time.monotonic()
@@ -71,7 +84,7 @@ class Scoring:
                 if assignment != self._assignment:
                     return  # fetched before the partitions moved: their owner reads it again from the committed offset
                 await self._take(events)
-                if time.monotonic() - self._checkpointed_s >= self._settings.checkpoint_interval_s:
+                if self._is_due():
                     await self._start_checkpoint()
         except Exception as error:
             give_up(error)
@@ -81,6 +94,8 @@ class Scoring:
         for at in range(0, len(records), SLICE_RECORDS):
             started_s = time.monotonic()
             outcome = process(self._detector, records[at : at + SLICE_RECORDS], self._profiles.load)
+            if self._observe is not None:
+                self._observe(outcome)
             self._profiles.put(outcome.profiles)
             await self._end_commit()  # a partition has one open transaction at a time
             await self._send(outcome)
@@ -118,12 +133,18 @@ class Scoring:
     async def tick(self) -> None:
         """Checkpoints an idle stream: called from a timer."""
         try:
-            if self._lock.locked() or time.monotonic() - self._checkpointed_s < self._settings.checkpoint_interval_s:
+            if self._lock.locked() or not self._is_due():
                 return
             async with self._lock:
                 await self._start_checkpoint()
         except Exception as error:
             give_up(error)
+
+    def _is_due(self) -> bool:
+        interval_s = self._settings.checkpoint_interval_s
+        if self.lag() > BACKLOG_RECORDS:
+            interval_s = max(interval_s, BACKLOG_INTERVAL_S)
+        return time.monotonic() - self._checkpointed_s >= interval_s
 
     async def settle(self) -> None:
         """Commits everything that was processed, before partitions move or the worker stops."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,10 +29,15 @@ WARM_UP_RECORDS = 2_000
 def main() -> int:
     """Runs the rounds, prints the table, writes what was asked for."""
     options = _options()
+    # As Ctrl-C, so that the broker and the measured process end with this one.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run = _run(options.rows, options.repeats)
     except (FraudstreamError, ServerUnavailableError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("benchmarks: stopped before the end, nothing is written", file=sys.stderr)
         return 1
     print(f"\n{markdown_table(run.figures)}\n\n{verdict_line(run)}")
     if options.json:

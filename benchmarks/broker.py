@@ -73,7 +73,14 @@ class Offsets:
 
     def __init__(self, settings: Settings) -> None:
         # A consumer that never joins its group only asks; the admin client's futures crashed the interpreter once.
-        self._client = Consumer({**_client(settings), "group.id": settings.app_id, "enable.auto.commit": False})
+        self._client = Consumer(
+            {
+                **_client(settings),
+                "group.id": settings.app_id,
+                "enable.auto.commit": False,
+                "isolation.level": "read_uncommitted",  # answers at once, also while a transaction is open
+            }
+        )
         self._partitions = _partitions(settings, settings.transactions_topic)
 
     def committed(self) -> int:

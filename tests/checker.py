@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from fraudstream.transaction import decode_transaction
 from tests.oracle.naive_profile import Event, NaiveProfile
 
 IDLE_S = 20.0
+POLL_S = 0.05
 SHOWN = 3
 _FAUST_KEYS = b"__faust"
 
@@ -38,6 +39,16 @@ class Sent:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+
+
+async def until(holds: Callable[[], Awaitable[bool]], within_s: float, what: str) -> None:
+    """Waits until something holds, or fails saying what did not."""
+    deadline = time.monotonic() + within_s
+    while True:
+        if await holds():
+            return
+        assert time.monotonic() < deadline, f"expected within {within_s:.0f} s: {what}"
+        await asyncio.sleep(POLL_S)
 
 
 async def produce(

@@ -1,4 +1,4 @@
-"""Judges a history offline the way a worker judges the stream: the same bytes, the same pipeline, profiles in a dict."""
+"""Judges a history offline the way a worker judges the stream: the same bytes and pipeline, profiles in a dict."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ def judge(detector: Detector, history: History, *, batch: int = BATCH_ROWS) -> I
     profiles: dict[tuple[int, bytes], bytes] = {}
     done = 0
     for messages in encode_chunks(history, batch):
-        records = [
-            FileRecord(key, value, at, times_ms[at]) for at, (key, value) in enumerate(messages, start=done)
-        ]
+        records = [FileRecord(key, value, at, times_ms[at]) for at, (key, value) in enumerate(messages, start=done)]
         outcome = process(detector, records, lambda partition, key: profiles.get((partition, key), EMPTY))
         profiles.update(outcome.profiles)
         done += len(records)

@@ -36,6 +36,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "duplicate": pa.bool_(),
     "model_version": pa.string(),
 }
+_MEMBERS = frozenset({"forest", "autoencoder", "lstm"})
 
 
 class VerdictFile:
@@ -95,12 +96,12 @@ class VerdictFile:
 
 
 def _table(verdicts: list[Verdict]) -> pa.Table:
-    members = {"forest", "autoencoder", "lstm"}
     return pa.table(
-        {
-            name: pa.array(
-                [getattr(verdict.members if name in members else verdict, name) for verdict in verdicts], kind
-            )
-            for name, kind in _COLUMNS.items()
-        }
+        {name: pa.array([_cell(verdict, name) for verdict in verdicts], kind) for name, kind in _COLUMNS.items()}
     )
+
+
+def _cell(verdict: Verdict, name: str) -> object:
+    if name == "degraded":
+        return ",".join(verdict.degraded)
+    return getattr(verdict.members if name in _MEMBERS else verdict, name)

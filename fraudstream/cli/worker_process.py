@@ -33,9 +33,13 @@ class WorkerProcess:
     Args:
         environment: its settings, by the names of their environment variables.
         directory: where its log and its data go.
+        app: the module of its Faust app.
     """
 
-    def __init__(self, environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], directory: Path, app: str = "fraudstream.agents.app"
+    ) -> None:
+        self._app = app
         self.port = _free_port()
         self.log = directory / "worker.log"
         self._directory = directory
@@ -66,7 +70,7 @@ class WorkerProcess:
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", "fraudstream.agents.app", "worker", "-l", "info"],
+                [sys.executable, "-m", "faust", "-A", self._app, "worker", "-l", "info"],
                 cwd=self._directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from fraudstream.adapters.embedded_broker import EmbeddedBroker
 from fraudstream.dead_letter import REASONS
-from fraudstream.settings import Settings
+from fraudstream.settings import Settings, load_settings
 from fraudstream.topics import changelog_topic, declared_topics
-from tests.checker import end_offsets, ordered_producer, produce, read_topic
+from tests.checker import end_offsets, ordered_producer, produce, read_topic, until
 from tests.worker import Answer, Worker
 
 JSON = {"Content-Type": "application/json"}
@@ -44,6 +44,7 @@ ANOMALY_TYPES = {
     "unusual_sequence",
 }
 EXIT_SETTINGS = 78
+LIMIT_S = 90.0
 
 pytestmark = [pytest.mark.slow]
 
@@ -54,7 +55,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     with pytest.MonkeyPatch.context() as patch, EmbeddedBroker() as broker:
         for name in Settings.model_fields:
             patch.delenv(name.upper(), raising=False)
-        settings = Settings(kafka_servers=broker.bootstrap, app_id=f"t{uuid.uuid4().hex[:8]}")
+        settings = load_settings(kafka_servers=broker.bootstrap, app_id=f"t{uuid.uuid4().hex[:8]}")
         for topic in declared_topics(settings):
             broker.create_topic(topic.name, topic.partitions)
         with Worker(settings, tmp_path_factory.mktemp("http")) as worker:
@@ -217,11 +218,15 @@ async def test_predict_reads_the_profile_of_the_stream_and_leaves_it_as_it_is(wo
     ]
     async with ordered_producer(bootstrap) as producer:
         await produce(producer, settings.transactions_topic, past)
-    async with asyncio.timeout(20):
-        while not any(record.key == b"habit" for record in await read_topic(bootstrap, changelog)):
-            await asyncio.sleep(0.1)
-        while sum((await end_offsets(bootstrap, settings.verdicts_topic)).values()) < len(past):
-            await asyncio.sleep(0.1)
+
+    async def has_profile() -> bool:
+        return any(record.key == b"habit" for record in await read_topic(bootstrap, changelog))
+
+    async def has_verdicts() -> bool:
+        return sum((await end_offsets(bootstrap, settings.verdicts_topic)).values()) >= len(past)
+
+    await until(has_verdicts, LIMIT_S, "a verdict on each transaction of the past")
+    await until(has_profile, LIMIT_S, "the profile in the changelog")
     await asyncio.sleep(3 * settings.checkpoint_interval_s)
 
     def ask(amount: float, name: str) -> dict[str, Any]:
@@ -246,9 +251,12 @@ async def test_predict_reads_the_profile_of_the_stream_and_leaves_it_as_it_is(wo
 
 async def test_before_it_is_ready_predict_says_when_to_come_again(own_settings: Settings, tmp_path: Path) -> None:
     with Worker(own_settings, tmp_path) as worker:
-        async with asyncio.timeout(30):
-            while (health := await worker.ask("/health")) is None:  # the web view opens before profiles are there
-                await asyncio.sleep(0.01)
+
+        async def web_view_is_open() -> bool:
+            return await worker.ask("/health") is not None
+
+        await until(web_view_is_open, LIMIT_S, "an open web view; it opens before profiles are there")
+        health = await asyncio.to_thread(worker.call, "GET", "/health")
         answer = await asyncio.to_thread(post, worker, EXAMPLE)
         assert health.status == 503
         assert not health.json()["ready"]
@@ -276,7 +284,7 @@ async def test_with_api_keys_only_who_knows_one_may_ask(own_settings: Settings, 
 
 def test_without_keys_another_address_than_loopback_is_refused(own_settings: Settings, tmp_path: Path) -> None:
     with Worker(own_settings, tmp_path, web_host="0.0.0.0") as worker:  # noqa: S104  it must refuse exactly this
-        assert worker.wait(30) == EXIT_SETTINGS, worker.tail()
+        assert worker.wait(LIMIT_S) == EXIT_SETTINGS, worker.tail()
         assert "WEB_HOST=0.0.0.0" in worker.log_text()
         assert "API_KEYS" in worker.log_text()
         assert "Traceback" not in worker.log_text()

@@ -20,7 +20,7 @@ STATUS = {IN_ORDER: "in order", LATE: "late", DUPLICATE: "duplicate"}
 
 words = st.tuples(
     st.one_of(  # seconds after the previous event: ties, order, late, much later
-        st.sampled_from([0, 1, 60, 3599, 3600, 3601, 86_400, 7 * 86_400, 30 * 86_400 + 3600, -1, -3600, -3601, -40 * 86_400]),
+        st.sampled_from([0, 1, 60, 3599, 3600, 3601, 86_400, 604_800, 2_595_600, -1, -3600, -3601, -3_456_000]),
         st.integers(-5000, 200_000),
     ),
     st.one_of(st.sampled_from([0, 1, 100, 2**32 - 1]), st.integers(0, 500_000)),  # cents
@@ -62,7 +62,9 @@ def in_batches(
     return np.concatenate(features), np.concatenate(sequences), np.concatenate(statuses), profiles
 
 
-def assert_equal_to_naive(events: NDArray[np.uint32], users: NDArray[np.int64], offsets: NDArray[np.int64], size: int) -> None:
+def assert_equal_to_naive(
+    events: NDArray[np.uint32], users: NDArray[np.int64], offsets: NDArray[np.int64], size: int
+) -> None:
     features, sequences, statuses, profiles = in_batches(events, users, offsets, size)
     naive = {user: NaiveProfile(LATENESS) for user in set(users.tolist())}
     for at, user in enumerate(users.tolist()):

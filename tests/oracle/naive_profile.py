@@ -95,9 +95,7 @@ class NaiveProfile:
         self.stored.append(event)
         self.kept.append(event)
         self.kept.sort(key=lambda other: other.time)
-        while len(self.kept) > SEQUENCE and (
-            self.kept[0].time <= self.newest - self.retention or len(self.kept) > CAP
-        ):
+        while len(self.kept) > SEQUENCE and (self.kept[0].time <= self.newest - self.retention or len(self.kept) > CAP):
             self.floor = max(self.floor, self.kept.pop(0).time)
 
     def _features(self, event: Event, past: list[Event], lifetime: list[Event]) -> dict[str, float]:
@@ -133,7 +131,9 @@ class NaiveProfile:
             "merchant_visits_30d": sum(other.merchant == event.merchant for other in month),
             "merchant_is_new": bool(past) and all(other.merchant != event.merchant for other in past),
             "category_visits_30d": len(same_category) if event.category else 0,
-            "category_rarity": -math.log((len(same_category) + 5.0 / 14.0) / (len(month) + 5.0)) if event.category else 0.0,
+            "category_rarity": -math.log((len(same_category) + 5.0 / 14.0) / (len(month) + 5.0))
+            if event.category
+            else 0.0,
             "device_visits_30d": sum(other.device == event.device for other in month) if event.device else 0,
             "device_is_new": is_new(event.device, [other.device for other in past]),
             "location_visits_30d": sum(other.location == event.location for other in month) if event.location else 0,

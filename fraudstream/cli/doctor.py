@@ -1,0 +1,177 @@
+"""`fraudstream doctor`: what the settings are, who answers, and what to do about what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import click
+
+from fraudstream.cli.output import json_option, print_table, write_json
+from fraudstream.errors import FraudstreamError, SettingsError
+from fraudstream.settings import Settings, load_settings
+
+TIMEOUT_S = 2.0
+REDIS_PORT, POSTGRES_PORT = 6379, 5432
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        status: failed means that the worker cannot do without; skipped, that the settings do not ask for it.
+        found: what came.
+        todo: what to do, empty where nothing is to be done.
+    """
+
+    name: str
+    status: Literal["ok", "failed", "skipped"]
+    found: str
+    todo: str = ""
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(context: click.Context, json_file: Path | None) -> None:
+    """Checks settings, Kafka, topics, model, data directory, Redis and PostgreSQL; exits with 1 if one fails."""
+    masked: dict[str, str] = {}
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        checks = [Check("settings", "failed", str(error), "mend the environment variable that it names")]
+    else:
+        masked = settings.masked()
+        print_table(("setting", "value"), masked.items())
+        click.echo()
+        checks = list(examine(settings))
+    print_table(
+        ("check", "status", "found"),
+        [(one.name, one.status, one.found + (f"\n-> {one.todo}" if one.todo else "")) for one in checks],
+    )
+    write_json(json_file, {"checks": [asdict(one) for one in checks], "settings": masked})
+    context.exit(1 if any(one.status == "failed" for one in checks) else 0)
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """All checks, in the order in which a worker would meet them."""
+    yield Check("settings", "ok", "all values are legal")
+    kafka = _kafka(settings)
+    yield kafka
+    yield _topics(settings, reachable=kafka.status == "ok")
+    yield _model(settings)
+    yield _data_dir(settings)
+    yield _redis(settings)
+    yield _postgres(settings)
+
+
+def _kafka(settings: Settings) -> Check:
+    if settings.kafka_servers is None:
+        from fraudstream.adapters.embedded_broker import EmbeddedBroker
+
+        try:
+            with EmbeddedBroker():
+                return Check("kafka", "ok", "no KAFKA_SERVERS: the embedded broker serves, for trying out")
+        except FraudstreamError as error:
+            return Check("kafka", "failed", str(error), "install the extra, or set KAFKA_SERVERS")
+    from fraudstream.adapters.kafka_client import servers_that_answer
+
+    named = settings.kafka_servers.split(",")
+    try:
+        answering = asyncio.run(servers_that_answer(settings.kafka_servers))
+    except FraudstreamError as error:
+        return Check("kafka", "failed", str(error), "start the broker, or mend KAFKA_SERVERS")
+    found = f"{len(answering)} of {len(named)} servers answer: {', '.join(answering)}"
+    return Check("kafka", "ok", found, "" if len(answering) == len(named) else "start those that are missing")
+
+
+def _topics(settings: Settings, *, reachable: bool) -> Check:
+    if settings.kafka_servers is None:
+        return Check("topics", "skipped", "the embedded broker makes them when the worker starts")
+    if not reachable:
+        return Check("topics", "skipped", "the broker was not reached")
+    from fraudstream.adapters.kafka_topics import check_topics
+
+    try:
+        problems = asyncio.run(check_topics(settings, settings.kafka_servers))
+    except FraudstreamError as error:
+        return Check("topics", "failed", str(error), "mend the connection to Kafka")
+    if problems:
+        found = "; ".join(f"{one.topic}: {one.wrong}" for one in problems)
+        return Check("topics", "failed", found, "\n".join(dict.fromkeys(one.mend for one in problems)))
+    return Check("topics", "ok", "all are there, with the right partitions and policies")
+
+
+def _model(settings: Settings) -> Check:
+    from fraudstream.detector import load_detector
+
+    try:
+        detector = load_detector(settings)
+    except FraudstreamError as error:
+        return Check("model", "failed", str(error), "train a model with `fraudstream train`, or unset MODEL_DIR")
+    where = settings.model_dir or "the one in the package, which has seen simulated users only"
+    return Check("model", "ok", f"{detector.model_version}: {where}")
+
+
+def _data_dir(settings: Settings) -> Check:
+    directory = settings.data_dir.absolute()
+    # The worker makes what is missing, so the nearest directory that exists decides.
+    existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            return Check("data directory", "ok", f"{directory} can be written")
+    except OSError as error:
+        return Check(
+            "data directory",
+            "failed",
+            f"{existing}: {error.strerror}",
+            "set DATA_DIR to a directory of the worker's own",
+        )
+
+
+def _redis(settings: Settings) -> Check:
+    if settings.redis_host is None:
+        return Check("redis", "skipped", "no REDIS_HOST: what would be cached there stays in the process")
+    host, port = _host_and_port(f"//{settings.redis_host}", REDIS_PORT)
+    return _reached("redis", host, port, "start Redis, mend REDIS_HOST, or unset it")
+
+
+def _postgres(settings: Settings) -> Check:
+    if settings.postgres_url is None:
+        return Check("postgresql", "skipped", "no POSTGRES_URL: no PostgreSQL is asked for")
+    host, port = _host_and_port(settings.postgres_url.get_secret_value(), POSTGRES_PORT)
+    return _reached("postgresql", host, port, "start PostgreSQL, mend POSTGRES_URL, or unset it")
+
+
+def _host_and_port(url: str, default_port: int) -> tuple[str | None, int]:
+    try:
+        parts = urlsplit(url)
+        return parts.hostname, parts.port or default_port
+    except ValueError:  # the address is not told: it may hold a password
+        return None, default_port
+
+
+def _reached(name: str, host: str | None, port: int, todo: str) -> Check:
+    if host is None:
+        return Check(
+            name, "failed", "expected an address with a host and perhaps a port, got none that can be read", todo
+        )
+    try:
+        asyncio.run(_connect(host, port))
+    except TimeoutError:
+        return Check(name, "failed", f"{host}:{port}: no answer within {TIMEOUT_S:.0f} s", todo)
+    except OSError as error:
+        return Check(name, "failed", f"{host}:{port}: {error.strerror or error}", todo)
+    return Check(name, "ok", f"{host}:{port} takes connections")
+
+
+async def _connect(host: str, port: int) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        _, writer = await asyncio.open_connection(host, port)
+    writer.close()
