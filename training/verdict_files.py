@@ -34,6 +34,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "lstm": pa.float64(),
     "late": pa.bool_(),
     "duplicate": pa.bool_(),
+    "degraded": pa.string(),
     "model_version": pa.string(),
 }
 _MEMBERS = frozenset({"forest", "autoencoder", "lstm"})

@@ -101,7 +101,10 @@ class _Collector(logging.Handler):
         self.said: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
+        text = record.getMessage()
+        if text.endswith(": ") and isinstance(record.args, tuple):
+            text += type(record.args[-1]).__name__  # a connection cut in the handshake has no text, only a kind
+        self.said.append(text)
 
 
 def _host_and_port(server: str) -> tuple[str, int]:

@@ -36,9 +36,7 @@ class WorkerProcess:
         app: the module of its Faust app.
     """
 
-    def __init__(
-        self, environment: Mapping[str, str], directory: Path, app: str = "fraudstream.agents.app"
-    ) -> None:
+    def __init__(self, environment: Mapping[str, str], directory: Path, app: str = "fraudstream.agents.app") -> None:
         self._app = app
         self.port = _free_port()
         self.log = directory / "worker.log"

@@ -20,6 +20,8 @@ SEQUENCE: ReasonCode = "unusual_sequence"
 SEQUENCE_TEXT = "The order of the user's recent transactions is unusual"
 _COLUMNS = tuple(FEATURE_NAMES.index(feature.name) for feature in MODEL_INPUTS)
 _LARGEST_EXPONENT = 300.0
+_DIGITS = 6
+_SEQUENCE_AT = -1
 
 
 def reasons_of(
@@ -45,17 +47,22 @@ def reasons_of(
     total = float(residuals.sum())
     by_code: dict[ReasonCode, tuple[float, int]] = {}
     if total > 0.0:
+        shares = ((1.0 - sequence_share) / total * residuals).tolist()
         for at in np.argsort(-residuals, kind="stable").tolist():
-            share = (1.0 - sequence_share) * float(residuals[at]) / total
+            share = shares[at]
             if share == 0.0:
                 break
             code = MODEL_INPUTS[at].reason
             sum_so_far, leading = by_code.get(code, (0.0, at))
             by_code[code] = (sum_so_far + share, leading)
-    found = [_feature_reason(amount, features, at, share) for share, at in by_code.values()]
-    found.append(Reason(SEQUENCE, "sequence", round(members[2], 6) if parts[2] else 0.0, sequence_share, SEQUENCE_TEXT))
-    found.sort(key=lambda reason: -reason.share)
-    return tuple(found[:MAX_REASONS])
+    by_code[SEQUENCE] = (sequence_share, _SEQUENCE_AT)
+    leading_first = sorted(by_code.values(), key=lambda found: -found[0])
+    return tuple(
+        Reason(SEQUENCE, "sequence", round(members[2], _DIGITS) if parts[2] else 0.0, share, SEQUENCE_TEXT)
+        if at == _SEQUENCE_AT
+        else _feature_reason(amount, features, at, share)
+        for share, at in leading_first[:MAX_REASONS]
+    )
 
 
 def explanation_of(reasons: Sequence[Reason]) -> str:

@@ -15,7 +15,7 @@ from fraudstream.compiled import Int, compiled
 from fraudstream.features.kernel import DISTINCT_SLOTS, FEATURE_COUNT, MONTH_S, features_of, log_steps, read_u64
 from fraudstream.state import ring
 from fraudstream.state.event import CATEGORY_LOCATION, CENTS, EVENT_WORDS, TIME
-from fraudstream.state.profile import COUNT, HEADER_WORDS, NEWEST, OFFSET, SEQUENCE_EVENTS, WORD_BYTES, upgrade
+from fraudstream.state.profile import COUNT, HEADER_WORDS, NEWEST, OFFSET, SEQUENCE_EVENTS, WORD_BYTES
 
 Words = NDArray[np.uint32]
 
@@ -71,18 +71,14 @@ class FeatureEngine:
         """Computes a micro-batch in the order of arrival.
 
         Args:
-            records: current record of each distinct user, `EMPTY` for a new one.
+            records: current record of each distinct user, as `upgrade` gives it, `EMPTY` for a new one.
             users: (events,) index into `records`.
             events: (events, EVENT_WORDS) packed transactions.
             offsets: (events,) source offsets; one not above what the profile has seen changes nothing.
-
-        Raises:
-            ProfileError: a record is damaged or from a newer version.
         """
-        current = [upgrade(record) if record else record for record in records]
-        n_users, n_events = len(current), len(users)
+        n_users, n_events = len(records), len(users)
         starts = np.zeros(n_users + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, current), np.int64, n_users) // WORD_BYTES, out=starts[1:])
+        np.cumsum(np.fromiter(map(len, records), np.int64, n_users) // WORD_BYTES, out=starts[1:])
         held_words = int(starts[-1])
         room = held_words + n_users * HEADER_WORDS + n_events * EVENT_WORDS
         arena = np.empty(room, np.uint32)
@@ -93,7 +89,7 @@ class FeatureEngine:
         status = np.empty(n_events, np.uint8)
         changed = np.zeros(n_users, np.bool_)
         _run(
-            np.frombuffer(b"".join(current), np.uint32), starts, users, events, offsets,
+            np.frombuffer(b"".join(records), np.uint32), starts, users, events, offsets,
             self.allowed_lateness_s, self.retention_s, self._seen, self._generation,
             arena, packed, new_starts, features, sequences, status, changed,
         )  # fmt: skip

@@ -57,7 +57,7 @@ def test_every_command_that_is_listed_explains_itself(command: str) -> None:
 def test_the_list_of_commands_loads_no_heavy_library() -> None:
     code = (
         "import sys; from fraudstream.cli.main import main; main(['--help'], standalone_mode=False); "
-        "sys.exit(' '.join({'torch', 'numpy', 'faust', 'rich', 'numba', 'pydantic', 'aiokafka'} & set(sys.modules)))"
+        "sys.exit(' '.join({'torch', 'numpy', 'faust', 'rich', 'pydantic', 'aiokafka'} & set(sys.modules)) or 0)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from pydantic import SecretStr
 
 from fraudstream.adapters.kafka_topics import check_topics, create_topics
 from fraudstream.errors import BrokerError, SettingsError, TopicError
@@ -149,11 +150,21 @@ async def test_a_server_that_takes_connections_but_is_no_broker_is_given_up_with
     assert caplog.records == []
 
 
-async def test_a_broker_without_tls_tells_a_tls_client_what_is_wrong(
-    kafka: KafkaCluster, own_settings: Settings, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("protocol", "reason"),
+    [("SSL", r"(Connection\w*Error|SSL\w*Error|SSL)"), ("SASL_PLAINTEXT", "IllegalSaslStateError")],
+)
+async def test_a_client_of_another_protocol_hears_the_reason_once_and_quietly(
+    kafka: KafkaCluster, own_settings: Settings, caplog: pytest.LogCaptureFixture, protocol: str, reason: str
 ) -> None:
-    settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap, "kafka_security_protocol": "SSL"})
-    with caplog.at_level(logging.WARNING), pytest.raises(BrokerError, match="KAFKA_SECURITY_PROTOCOL"):
+    settings = own_settings.model_copy(
+        update={"kafka_servers": kafka.bootstrap, "kafka_security_protocol": protocol}
+        | {"kafka_sasl_username": "scorer", "kafka_sasl_password": SecretStr("secret")}
+    )
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(BrokerError, match=rf'got: Unable connect to "[^"]+": .*{reason}.*; check .*_SECURITY_PROTOCOL'),
+    ):
         await check_topics(settings, kafka.bootstrap)
     assert caplog.records == []
 
