@@ -106,7 +106,7 @@ async def committed_offsets(bootstrap: str, group: str, topic: str, partitions: 
 async def _partitions_of(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
     await consumer._client.force_metadata_update()
     async with asyncio.timeout(IDLE_S):
-        while (numbers := consumer.partitions_for_topic(topic)) is None:
+        while not (numbers := consumer.partitions_for_topic(topic)):  # None or empty until it is known
             consumer._client.add_topic(topic)
             await asyncio.sleep(0.05)
     return [TopicPartition(topic, number) for number in sorted(numbers)]
