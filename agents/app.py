@@ -6,23 +6,28 @@ With KAFKA_SERVERS it joins that broker; without, an embedded broker serves on l
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from fraudstream.agents.build import FraudApp, create_app
-from fraudstream.agents.fatal import EXIT_SETTINGS
+from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import load_settings
+from fraudstream.topics import declared_topics
+
+if TYPE_CHECKING:
+    from fraudstream.agents.build import FraudApp
 
 uvloop.install()  # before anything makes a loop
 
 
 def _create() -> FraudApp:
     settings = load_settings()
+    from fraudstream.agents.build import create_app  # brings torch: wrong settings are told before it is loaded
+
     if settings.kafka_servers is not None:
         return create_app(settings, settings.kafka_servers)
     from fraudstream.adapters.embedded_broker import EmbeddedBroker
-    from fraudstream.topics import declared_topics
 
     broker = EmbeddedBroker()
     bootstrap = broker.start()
@@ -37,5 +42,4 @@ def _create() -> FraudApp:
 try:
     app = _create()
 except FraudstreamError as error:
-    sys.stderr.write(f"fraudstream: {error}\n")
-    raise SystemExit(EXIT_SETTINGS) from None
+    stop_process(str(error), EXIT_SETTINGS)
