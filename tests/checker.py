@@ -72,14 +72,18 @@ def ordered_producer(bootstrap: str) -> AIOKafkaProducer:
 
 async def read_topic(bootstrap: str, topic: str, isolation: str = "read_committed") -> list[Any]:
     """All records of a topic up to its end as it is now, for a reader of this isolation level."""
+    # "earliest" and not a seek to the beginning: a reset to the end that is already under way would undo that.
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, isolation_level=isolation, enable_auto_commit=False, fetch_max_wait_ms=100
+        bootstrap_servers=bootstrap,
+        isolation_level=isolation,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=100,
     )
     async with consumer:
         partitions = await _partitions_of(consumer, topic)
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
         records: list[Any] = []
         async with asyncio.timeout(IDLE_S * 3):
             while waiting := [tp for tp in partitions if await consumer.position(tp) < ends[tp]]:

@@ -60,8 +60,10 @@ async def _assign(settings: Settings, consumer: Any) -> dict[TopicPartition, int
         raise TopicError(f"topic {topic}: expected it to exist; create it with `fraudstream topics create`")
     partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
     consumer.assign(partitions)
-    await consumer.seek_to_beginning(*partitions)
+    # A plain seek: seek_to_beginning is undone by the reset to the end that the client has begun by itself.
     firsts = await consumer.beginning_offsets(partitions)
+    for tp, first in firsts.items():
+        consumer.seek(tp, first)
     ends = await consumer.end_offsets(partitions)
     return {tp: end for tp, end in ends.items() if end > firsts[tp]}
 

@@ -97,11 +97,9 @@ async def test_records_written_in_transactions_are_read_to_the_end(embedded_brok
             async with producer.transaction():
                 await producer.send_and_wait("verdicts", b"verdict-%d" % number)
     async with AIOKafkaConsumer(
-        bootstrap_servers=embedded_broker.bootstrap, isolation_level="read_committed"
+        bootstrap_servers=embedded_broker.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
     ) as consumer:
-        partition = TopicPartition("verdicts", 0)
-        consumer.assign([partition])
-        await consumer.seek_to_beginning(partition)
+        consumer.assign([TopicPartition("verdicts", 0)])
         assert await read(consumer, 3) == [b"verdict-0", b"verdict-1", b"verdict-2"]
 
 

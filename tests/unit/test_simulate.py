@@ -237,6 +237,13 @@ def test_honest_users_have_few_devices_and_seldom_a_new_one(stream: Columns) -> 
     assert np.bincount(pairs[1]).max() == 1, "a device belongs to one user"
 
 
+def test_a_device_is_seen_online_always_and_in_shops_unless_the_card_is_in_hand(stream: Columns) -> None:
+    seen = stream.device[stream.honest] >= 0
+    in_person = stream.in_person[stream.honest]
+    assert seen[~in_person].all()
+    assert 0.5 < seen[in_person].mean() < 0.7
+
+
 def test_a_replaced_phone_is_not_seen_again() -> None:
     stream = Columns(simulate(SimulationSpec(30_000, users=100, seed=2, days=365, fraud_rate=0)))
     replaced = 0
@@ -345,6 +352,7 @@ def test_impossible_travel_outruns_every_aeroplane(stream: Columns) -> None:
         km = stream.distance_km(before[-1:], np.array([row]))[0]
         hours = (stream.time_s[row] - stream.time_s[before[-1]]) / 3600
         assert hours < 1.5
+        assert km > 2_400, "another region, not the next city"
         assert km > FASTEST_FLIGHT_KMH * hours
 
 
@@ -376,7 +384,7 @@ def test_an_amount_spike_is_more_than_the_user_ever_paid_at_a_merchant_the_user_
 def test_a_slow_drain_is_a_daily_moderate_charge_at_one_odd_merchant_for_weeks(stream: Columns) -> None:
     episodes = stream.episodes("slow_drain")
     assert len(episodes) >= 2
-    known = 0
+    known, shares_of_category = 0, []
     for rows in episodes:
         own = stream.honest_rows(int(stream.user[rows[0]]))
         days = np.diff(stream.time_s[rows]) / DAY_S
@@ -385,7 +393,9 @@ def test_a_slow_drain_is_a_daily_moderate_charge_at_one_odd_merchant_for_weeks(s
         assert np.all((days > 0.9) & (days < 1.1))
         assert stream.amount[rows].max() < 1.3 * stream.amount[rows].min() < 90
         known += int(stream.merchant[rows[0]] in stream.merchant[own])
+        shares_of_category.append(np.mean(stream.category[own] == stream.category[rows[0]]))
     assert known <= len(episodes) / 3
+    assert np.median(shares_of_category) < 0.03
 
 
 def test_frauds_leave_the_first_days_free(stream: Columns) -> None:
