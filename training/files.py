@@ -59,7 +59,7 @@ def read_table(path: Path, columns_map: Mapping[str, str]) -> pa.Table:
         both = pc.and_(columns["latitude"].is_valid(), columns["longitude"].is_valid())
         for name in ("latitude", "longitude"):
             columns[name] = pc.if_else(both, columns[name], pa.scalar(None, pa.float32()))
-    table = pa.table(columns).unify_dictionaries().combine_chunks()
+    table = pa.table(columns)
     _check_values(path, table, sources)
     return table
 
