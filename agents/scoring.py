@@ -164,16 +164,19 @@ class Scoring:
             return
         events, self._events = self._events, []
         offsets, self._next_offsets = self._next_offsets, {}
-        self._commit = asyncio.ensure_future(self._checkpoint(events, offsets))
+        # Taken here and not in the task: it starts later, and the next batch may have changed profiles by then.
+        changed = self._profiles.begin_commit()
+        self._commit = asyncio.ensure_future(self._checkpoint(events, offsets, changed))
 
     async def _end_commit(self) -> None:
         if self._commit is not None:
             await self._commit
             self._commit = None
 
-    async def _checkpoint(self, events: list[Event], offsets: dict[int, int]) -> None:
+    async def _checkpoint(
+        self, events: list[Event], offsets: dict[int, int], changed: dict[int, list[tuple[bytes, bytes]]]
+    ) -> None:
         started_s = time.monotonic()
-        changed = self._profiles.begin_commit()
         partitions = sorted(offsets)
         ends = await asyncio.gather(
             *(

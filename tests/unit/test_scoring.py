@@ -1,0 +1,129 @@
+"""The checkpoint's border: what is committed together belongs together, however fast the next chunk comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+
+from fraudstream.adapters.metrics import Metrics
+from fraudstream.agents.producers import Message, Producers
+from fraudstream.agents.scoring import Scoring
+from fraudstream.detector import load_detector
+from fraudstream.pipeline import Detector
+from fraudstream.settings import load_settings
+from fraudstream.state.profile import view
+from fraudstream.tables.profiles import Profiles
+from fraudstream.tables.store import ProfileStore
+from tests.unit.test_pipeline import START_S, Record, message
+
+PARTITIONS = 2
+
+
+class LedgerProducer:
+    """Stands for one partition's transactional producer and writes down what commits together."""
+
+    def __init__(self) -> None:
+        self.open: list[bytes] = []
+        self.commits: list[tuple[list[bytes], list[tuple[bytes, bytes]], int]] = []
+
+    async def send(self, topic: str, messages: Sequence[Message]) -> list[Any]:
+        if topic == "verdicts":
+            self.open += [value or b"" for _, value, _ in messages]
+        return []
+
+    async def commit(self, changelog: str, profiles: Sequence[tuple[bytes, bytes]], next_offset: int) -> int:
+        verdicts, self.open = self.open, []
+        await asyncio.sleep(0.01)  # a commit takes its time: the next chunk is judged meanwhile
+        self.commits.append((verdicts, list(profiles), next_offset))
+        return next_offset
+
+
+class LedgerProducers(dict[int, LedgerProducer]):
+    def owned(self) -> set[int]:
+        return set(self)
+
+
+class MemoryStore:
+    """What the local disk holds, in a dict."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[int, bytes], bytes] = {}
+
+    def read(self, partition: int, key: bytes) -> bytes | None:
+        return self.held.get((partition, key))
+
+    def write(self, partition: int, items: Sequence[tuple[bytes, bytes]], changelog_offset: int) -> None:
+        self.held.update({(partition, key): value for key, value in items})
+
+
+@dataclass(frozen=True)
+class Chunk:
+    value: list[Record]
+
+    @property
+    def message(self) -> Record:
+        return self.value[-1]
+
+
+def chunk_of(at: int) -> Chunk:
+    return Chunk(
+        [
+            message(offset, f"u{offset % 3}{at % PARTITIONS}", partition=at % PARTITIONS, timestamp=START_S + offset)
+            for offset in range(at * 10, at * 10 + 10)
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return load_detector(load_settings())
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_profiles_verdicts_and_offsets_of_a_commit_belong_together(detector: Detector, seed: int) -> None:
+    producers = LedgerProducers({number: LedgerProducer() for number in range(PARTITIONS)})
+    store = MemoryStore()
+    settings = load_settings(checkpoint_interval_s=0.02)
+    scoring = Scoring(
+        settings,
+        detector,
+        Profiles(cast(ProfileStore, store), 4),
+        cast(Producers, producers),
+        Metrics(),
+    )
+    acked: list[int] = []
+
+    async def ack(chunk: Any) -> None:
+        acked.append(chunk.message.offset)
+
+    scoring.ack = ack
+    chunks = [chunk_of(at) for at in range(40)]
+    for at, chunk in enumerate(chunks):
+        await scoring.take([chunk])  # mostly without ever letting the loop go in between
+        if (at + seed) % 7 == 0:
+            await asyncio.sleep(0.03)
+    await scoring.settle()
+    for number, producer in producers.items():
+        assert_commits_are_whole(producer, sum(len(c.value) for c in chunks if c.message.partition == number))
+    assert acked == [chunk.message.offset for chunk in chunks]
+    committed = {
+        (number, key): record
+        for number, producer in producers.items()
+        for _, profiles, _ in producer.commits
+        for key, record in profiles
+    }
+    assert store.held == committed
+
+
+def assert_commits_are_whole(producer: LedgerProducer, transactions: int) -> None:
+    assert len(producer.commits) > 1
+    assert sum(len(verdicts) for verdicts, _, _ in producer.commits) == transactions
+    for _, profiles, next_offset in producer.commits:
+        for _, record in profiles:
+            seen = view(record)
+            assert seen is not None
+            assert seen.source_offset < next_offset, "a profile went ahead of the offset it was committed with"
