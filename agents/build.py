@@ -164,9 +164,13 @@ def _declare_agent(app: FraudApp) -> None:
         app.scoring.ack = stream.ack
         ticking = asyncio.ensure_future(app.worker.checkpoint_regularly())
         waiting: list[Any] = []
+        assignment = app.scoring.assignment
         try:
             async for event in stream.noack().events():
                 app.consumer.chunk_taken.set()
+                if assignment != app.scoring.assignment:
+                    # Partitions moved while chunks waited here: they are read again from the committed offsets.
+                    waiting, assignment = [], app.scoring.assignment
                 waiting.append(event)
                 if app.consumer.queued_chunks() and len(waiting) < app.settings.topic_partitions:
                     continue  # the chunks of all partitions of one fetch are judged together

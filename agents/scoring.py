@@ -66,7 +66,7 @@ class Scoring:
         self._next_offsets: dict[int, int] = {}
         self._commit: asyncio.Task[None] | None = None
         self._checkpointed_s = time.monotonic()
-        self._assignment = 0
+        self.assignment = 0
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
         self.lag: Callable[[], int] = lambda: 0
         self.processed = 0
@@ -78,10 +78,10 @@ class Scoring:
 
         Never raises: a fault that does not pass ends the process.
         """
-        assignment = self._assignment
+        assignment = self.assignment
         try:
             async with self._lock:
-                if assignment != self._assignment:
+                if assignment != self.assignment:
                     return  # fetched before the partitions moved: their owner reads it again from the committed offset
                 await self._take(events)
                 if self._is_due():
@@ -153,7 +153,7 @@ class Scoring:
                 await self._start_checkpoint()
                 await self._end_commit()
                 self._profiles.forget()
-                self._assignment += 1
+                self.assignment += 1
         except Exception as error:
             give_up(error)
 
