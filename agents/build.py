@@ -28,7 +28,6 @@ from fraudstream.web.views import Views, errors_as_json
 POLL_RECORDS = 1024
 HEARTBEATS_PER_SESSION = 4
 REQUEST_TIMEOUT_S = 90.0
-RECOVERY_TIMEOUT_S = 3600.0
 
 
 class FraudApp(faust.App):

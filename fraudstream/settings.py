@@ -17,7 +17,6 @@ from fraudstream.errors import SettingsError
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 WEIGHT_TOLERANCE = 1e-6
-CORES = os.cpu_count() or 1
 
 
 class Settings(BaseSettings):

@@ -63,10 +63,6 @@ class ProfileStore(Store):
         batch.put(self.offset_key, str(changelog_offset).encode())
         self._db_for_partition(partition).write(batch)
 
-    def open_partitions(self) -> list[int]:
-        """Partitions whose database is open on this worker."""
-        return sorted(self._dbs)
-
     def items(self, partition: int) -> Iterable[tuple[bytes, bytes]]:  # type: ignore[override]
         """All keys and values of a partition; for checks and exports, never from a view."""
         return ((key, value) for key, value in self._db_for_partition(partition).items() if key != self.offset_key)
