@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import faust
+from faust.web.base import BlueprintManager
 
 from fraudstream.adapters.kafka_client import tls_context
 from fraudstream.adapters.kafka_topics import check_topics
@@ -45,6 +46,11 @@ class FraudApp(faust.App):
     consumer: Any
     embedded_broker: Any = None
     """The broker inside this process, where one serves; it lives as long as the app."""
+
+    def _new_web(self) -> Any:
+        web = super()._new_web()
+        web.blueprints = BlueprintManager([])  # Faust's own pages, the one at / included
+        return web
 
     async def on_first_start(self) -> None:
         """Refuses to start on topics that would break the worker's promises."""
@@ -131,11 +137,6 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
         web_bind=settings.web_host,
         web_host=settings.web_host,
         web_port=settings.web_port,
-        web_tables_enabled=False,
-        web_router_enabled=False,
-        web_stats_enabled=False,
-        web_graph_enabled=False,
-        web_metrics_enabled=False,
         web_application_options={"client_max_size": settings.max_body_bytes, "middlewares": [errors_as_json]},
     )
 
@@ -162,18 +163,12 @@ def _declare_agent(app: FraudApp) -> None:
         """Judges every transaction, exactly once."""
         app.scoring.ack = stream.ack
         ticking = asyncio.ensure_future(app.worker.checkpoint_regularly())
-        waiting: list[Any] = []
-        assignment = app.scoring.assignment
         try:
             async for event in stream.noack().events():
                 app.consumer.chunk_taken.set()
-                if assignment != app.scoring.assignment:
-                    # Partitions moved while chunks waited here: they are read again from the committed offsets.
-                    waiting, assignment = [], app.scoring.assignment
-                waiting.append(event)
-                if app.consumer.queued_chunks() and len(waiting) < app.settings.topic_partitions:
+                waiting = app.scoring.hand_over(event)
+                if app.consumer.queued_chunks() and waiting < app.settings.topic_partitions:
                     continue  # the chunks of all partitions of one fetch are judged together
-                events, waiting = waiting, []
-                await app.scoring.take(events)
+                await app.scoring.take()
         finally:
             ticking.cancel()

@@ -66,23 +66,26 @@ class Scoring:
         self._next_offsets: dict[int, int] = {}
         self._commit: asyncio.Task[None] | None = None
         self._checkpointed_s = time.monotonic()
-        self.assignment = 0
+        self._waiting: list[Event] = []
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
         self.lag: Callable[[], int] = lambda: 0
         self.processed = 0
         self.positions: dict[int, int] = {}
         self.last_progress_s = time.monotonic()
 
-    async def take(self, events: Sequence[Event]) -> None:
-        """Judges some chunks together and sends what follows; checkpoints when it is time.
+    def hand_over(self, event: Event) -> int:
+        """Keeps a chunk for the next `take`; returns how many wait."""
+        self._waiting.append(event)
+        return len(self._waiting)
+
+    async def take(self) -> None:
+        """Judges the chunks that wait together and sends what follows; checkpoints when it is time.
 
         Never raises: a fault that does not pass ends the process.
         """
-        assignment = self.assignment
         try:
             async with self._lock:
-                if assignment != self.assignment:
-                    return  # fetched before the partitions moved: their owner reads it again from the committed offset
+                events, self._waiting = self._waiting, []
                 await self._take(events)
                 if self._is_due():
                     await self._start_checkpoint()
@@ -153,7 +156,7 @@ class Scoring:
                 await self._start_checkpoint()
                 await self._end_commit()
                 self._profiles.forget()
-                self.assignment += 1
+                self._waiting.clear()  # fetched before the partitions moved: read again from the committed offsets
         except Exception as error:
             give_up(error)
 

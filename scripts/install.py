@@ -98,10 +98,10 @@ def install_torch() -> None:
         if not install("--no-deps", "--index-url", index_url, wanted):
             raise InstallError(f"TORCH_INDEX_URL has no {wanted} for this machine; mend it, or unset it")
     elif sys.platform == "linux" and UV.exists() and not os.environ.get("UV_TORCH_BACKEND"):
-        from_cpu_index = ["pip", "install", "--python", str(PYTHON), "--torch-backend", "cpu", "--no-deps", wanted]
-        if run([str(UV), *from_cpu_index, "--dry-run"], quiet=True, timeout_s=PROBE_TIMEOUT_S, **PROBE_ENVIRONMENT):
+        from_cpu_index = [*uv_install(), "--torch-backend", "cpu", "--no-deps", wanted]
+        if run([*from_cpu_index, "--dry-run"], quiet=True, timeout_s=PROBE_TIMEOUT_S, **PROBE_ENVIRONMENT):
             say(f"installing {wanted} from PyTorch's index of CPU builds")
-            if run([str(UV), *from_cpu_index]):
+            if run(from_cpu_index):
                 return
         say(f"PyTorch's index of CPU builds does not answer: {wanted} comes from the default index, with CUDA (4 GB)")
 
@@ -122,10 +122,15 @@ def compile_kernels() -> None:
 def install(*arguments: str) -> bool:
     """Runs `pip install` by uv, and by pip where uv is missing or fails (it does not read pip's configuration)."""
     if UV.exists():
-        if run([str(UV), "pip", "install", "--python", str(PYTHON), *arguments]):
+        if run([*uv_install(), *arguments]):
             return True
         say("uv could not do it: trying pip")
     return run([*pip(), "install", "--progress-bar", "off", *arguments])
+
+
+def uv_install() -> list[str]:
+    """The command line of uv's installer; bytecode is compiled now, as a first start without it takes seconds more."""
+    return [str(UV), "pip", "install", "--python", str(PYTHON), "--compile-bytecode"]
 
 
 def pip() -> list[str]:

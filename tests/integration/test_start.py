@@ -34,6 +34,7 @@ from tests.worker import Worker
 EXIT_SETTINGS = 78
 ENDS_WITHIN_S = 90.0
 STOPS_WITHIN_S = 10.0
+FIRST_VERDICT_WITHIN_S = 8.0
 BLOCK_CACHE_BYTES = 32 * 1024 * 1024
 
 pytestmark = [pytest.mark.slow]
@@ -83,6 +84,22 @@ def test_without_a_broker_the_worker_says_where_it_looked(own_settings: Settings
         closed = f"127.0.0.1:{server.getsockname()[1]}"
     with Worker(own_settings.model_copy(update={"kafka_servers": closed}), tmp_path) as worker:
         assert_refuses(worker, f"expected a Kafka broker at {closed}", "Connection refused", "check KAFKA_SERVERS")
+
+
+async def test_the_first_verdict_comes_soon_after_the_start(
+    kafka: KafkaCluster, settings: Settings, tmp_path: Path
+) -> None:
+    await create_topics(settings, kafka.bootstrap)
+    async with ordered_producer(kafka.bootstrap) as producer:
+        await produce(producer, settings.transactions_topic, [(b"u0", json.dumps(_transaction(0)).encode())])
+    started = time.monotonic()
+    with Worker(settings, tmp_path):
+
+        async def is_judged() -> bool:
+            return sum((await end_offsets(kafka.bootstrap, settings.verdicts_topic)).values()) > 0
+
+        await until(is_judged, FIRST_VERDICT_WITHIN_S, "a verdict on the transaction that waits")
+    assert time.monotonic() - started < FIRST_VERDICT_WITHIN_S
 
 
 async def test_sigterm_ends_the_worker_in_order_with_everything_committed(

@@ -90,6 +90,8 @@ def test_torch_index_url_decides_where_torch_comes_from(
     monkeypatch.setenv("TORCH_INDEX_URL", index_url)
     install.install_torch()
     assert install.installed_version("torch") == f"{VERSION}+cpu"
+    # Where Python may not write bytecode, a worker would compile torch's source at each start, for seconds.
+    assert list((machine / ".venv").glob("lib/python3*/site-packages/torch/__pycache__/__init__.*.pyc"))
 
 
 def test_a_torch_of_the_pinned_version_is_left_alone(

@@ -83,18 +83,21 @@ def detector() -> Detector:
     return load_detector(load_settings())
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_profiles_verdicts_and_offsets_of_a_commit_belong_together(detector: Detector, seed: int) -> None:
-    producers = LedgerProducers({number: LedgerProducer() for number in range(PARTITIONS)})
-    store = MemoryStore()
-    settings = load_settings(checkpoint_interval_s=0.02)
-    scoring = Scoring(
-        settings,
+def scoring_of(detector: Detector, producers: LedgerProducers, store: MemoryStore) -> Scoring:
+    return Scoring(
+        load_settings(checkpoint_interval_s=0.02),
         detector,
         Profiles(cast(ProfileStore, store), 4),
         cast(Producers, producers),
         Metrics(),
     )
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_profiles_verdicts_and_offsets_of_a_commit_belong_together(detector: Detector, seed: int) -> None:
+    producers = LedgerProducers({number: LedgerProducer() for number in range(PARTITIONS)})
+    store = MemoryStore()
+    scoring = scoring_of(detector, producers, store)
     acked: list[int] = []
 
     async def ack(chunk: Any) -> None:
@@ -103,7 +106,8 @@ async def test_profiles_verdicts_and_offsets_of_a_commit_belong_together(detecto
     scoring.ack = ack
     chunks = [chunk_of(at) for at in range(40)]
     for at, chunk in enumerate(chunks):
-        await scoring.take([chunk])  # mostly without ever letting the loop go in between
+        scoring.hand_over(chunk)
+        await scoring.take()  # mostly without ever letting the loop go in between
         if (at + seed) % 7 == 0:
             await asyncio.sleep(0.03)
     await scoring.settle()
@@ -127,3 +131,35 @@ def assert_commits_are_whole(producer: LedgerProducer, transactions: int) -> Non
             seen = view(record)
             assert seen is not None
             assert seen.source_offset < next_offset, "a profile went ahead of the offset it was committed with"
+
+
+async def test_chunks_that_wait_while_partitions_move_are_left_to_be_read_again(detector: Detector) -> None:
+    producers = LedgerProducers({number: LedgerProducer() for number in range(PARTITIONS)})
+    store = MemoryStore()
+    scoring = scoring_of(detector, producers, store)
+    judged, waiting = chunk_of(0), chunk_of(1)
+    scoring.hand_over(judged)
+    await scoring.take()
+    assert scoring.hand_over(waiting) == 1
+    await scoring.settle()
+    await scoring.take()
+    await scoring.settle()
+    assert scoring.processed == len(judged.value)
+    assert [next_offset for _, _, next_offset in producers[0].commits] == [judged.message.offset + 1]
+    assert producers[1].commits == []
+    assert producers[1].open == []
+    # The next owner, here the same worker, reads it again.
+    scoring.hand_over(waiting)
+    await scoring.take()
+    await scoring.settle()
+    assert len(producers[1].commits[0][0]) == len(waiting.value)
+
+
+async def test_a_take_that_waits_for_a_settlement_finds_nothing_left(detector: Detector) -> None:
+    producers = LedgerProducers({number: LedgerProducer() for number in range(PARTITIONS)})
+    scoring = scoring_of(detector, producers, MemoryStore())
+    scoring.hand_over(chunk_of(0))
+    settling = asyncio.create_task(scoring.settle())
+    taking = asyncio.create_task(scoring.take())
+    await asyncio.gather(settling, taking)
+    assert scoring.processed == 0
