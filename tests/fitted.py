@@ -6,6 +6,8 @@ from functools import cache
 
 from fraudstream.score.ensemble import Ensemble
 from fraudstream.training.fit import fit
+from fraudstream.training.history import History
+from fraudstream.training.reference import fit_reference
 from fraudstream.training.replay import Replay, replay_features
 from fraudstream.training.simulate import SimulationSpec, simulate
 
@@ -13,9 +15,16 @@ ALLOWED_LATENESS_S = 3600
 
 
 @cache
+def small_history() -> History:
+    """6,000 simulated transactions of 60 users."""
+    return simulate(SimulationSpec(transactions=6000, users=60, seed=7))
+
+
+@cache
 def small_stream() -> Replay:
-    """6,000 transactions of 60 users; do not change its arrays."""
-    return replay_features(simulate(SimulationSpec(transactions=6000, users=60, seed=7)), ALLOWED_LATENESS_S)
+    """The features of the small history; do not change its arrays."""
+    history = small_history()
+    return replay_features(history, ALLOWED_LATENESS_S, fit_reference(history))
 
 
 @cache

@@ -9,11 +9,12 @@ from sklearn.ensemble import IsolationForest
 from fraudstream.score.forest import Forest, average_path_length
 
 
-def from_sklearn(forest: IsolationForest) -> Forest:
+def from_sklearn(forest: IsolationForest, columns: NDArray[np.int64] | None = None) -> Forest:
     """The same forest as perfect binary trees; its scores are `-forest.score_samples`, bit for bit.
 
     Args:
         forest: fitted, with every tree looking at all columns (max_features=1.0).
+        columns: which model input each column of the fit was; None: the same.
     """
     trees = [estimator.tree_ for estimator in forest.estimators_]
     depth = max(tree.max_depth for tree in trees)
@@ -25,6 +26,8 @@ def from_sklearn(forest: IsolationForest) -> Forest:
     for at, tree in enumerate(trees):
         _unfold(tree, depth, feature[at], threshold[at], path[at])
     normaliser = len(trees) * average_path_length(int(forest.max_samples_))
+    if columns is not None:
+        feature = columns[feature].astype(np.int16)
     return Forest(feature, threshold, path, float(normaliser))
 
 

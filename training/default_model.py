@@ -15,6 +15,7 @@ import numpy as np
 from fraudstream.score.artifact import DEFAULT_MODEL, Manifest, TrainingFacts, save
 from fraudstream.settings import Settings
 from fraudstream.training.fit import Progress, fit
+from fraudstream.training.reference import fit_reference
 from fraudstream.training.replay import Replay, replay_features
 from fraudstream.training.simulate import SimulationSpec, simulate
 
@@ -32,11 +33,14 @@ def make(directory: Path = DEFAULT_MODEL, spec: SimulationSpec = SPEC, progress:
         spec: the stream to learn from.
         progress: told how far the fit is.
     """
-    replay = replay_features(simulate(spec), int(Settings.model_fields["allowed_lateness_s"].default))
-    first = int(np.searchsorted(replay.time_s, (spec.start + WARM_UP).timestamp()))
+    history, since = simulate(spec), spec.start + WARM_UP
+    reference = fit_reference(history.between(since))
+    replay = replay_features(history, int(Settings.model_fields["allowed_lateness_s"].default), reference)
+    first = int(np.searchsorted(replay.time_s, since.timestamp()))
     ensemble = fit(replay.features[first:], replay.sequences[first:], SEED, progress)
     created_at = _moment(replay.time_s[-1])  # the stream's end and not today: the same code makes the same bytes
-    return save(directory, ensemble, training_facts(replay, first, SEED, f"simulated, seed {spec.seed}", created_at))
+    facts = training_facts(replay, first, SEED, f"simulated, seed {spec.seed}", created_at)
+    return save(directory, ensemble, reference, facts)
 
 
 def training_facts(replay: Replay, first: int, seed: int, source: str, created_at: datetime) -> TrainingFacts:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from fraudstream.errors import ModelError
-from fraudstream.features.catalogue import model_inputs
+from fraudstream.features.catalogue import INPUT_WEIGHTS, model_inputs
 from fraudstream.score.autoencoder import Autoencoder, AutoencoderNetwork
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import DEFAULT_WEIGHTS, Ensemble
@@ -40,7 +40,7 @@ CAP_QUANTILE = 0.95
 
 LSTM_EPOCHS = 3
 LSTM_RATE = 3e-3
-SURPRISE_QUANTILE = 0.8
+SURPRISE_QUANTILE = 0.9
 HOURS, GAP_BINS = 24, 22
 
 MINIBATCH = 512
@@ -91,9 +91,10 @@ def fit(
 
 
 def fit_forest(inputs: NDArray[np.float32], seed: int) -> Forest:
-    """An Isolation Forest on the inputs (n, k) as they are."""
+    """An Isolation Forest on the inputs (n, k) as they are; one of weight w is w columns, so it is chosen w times."""
+    columns = np.repeat(np.arange(inputs.shape[1]), INPUT_WEIGHTS)
     forest = IsolationForest(n_estimators=TREES, max_samples=min(TREE_ROWS, len(inputs)), random_state=seed)
-    return from_sklearn(forest.fit(inputs))
+    return from_sklearn(forest.fit(inputs[:, columns]), columns)
 
 
 def fit_autoencoder(inputs: NDArray[np.float32], seed: int, tell: Progress) -> Autoencoder:
@@ -105,6 +106,7 @@ def fit_autoencoder(inputs: NDArray[np.float32], seed: int, tell: Progress) -> A
 
     torch.manual_seed(seed)
     network = AutoencoderNetwork(inputs.shape[1])
+    network.weight.copy_(torch.from_numpy(INPUT_WEIGHTS.astype(np.float32)))
     network.cap.copy_(torch.from_numpy(np.quantile(usual.numpy(), CAP_QUANTILE, axis=0).astype(np.float32)))
     optimiser = torch.optim.Adam(network.parameters())
     for part, done in _minibatches(len(usual), AUTOENCODER_EPOCHS):

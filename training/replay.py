@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fraudstream.features.engine import SEQUENCE_COLUMNS, SEQUENCE_STEPS, FeatureEngine
 from fraudstream.features.kernel import FEATURE_COUNT
+from fraudstream.features.reference import Reference
 from fraudstream.state.event import pack
 from fraudstream.state.profile import EMPTY
 from fraudstream.training.history import History
@@ -38,6 +39,7 @@ class Replay:
         time_s: (n,) event time in whole seconds since 1970.
         status: (n,) IN_ORDER, LATE or DUPLICATE of the engine.
         is_fraud: (n,) labels, 0 where the history has none: for judging, never for fitting.
+        reference: what the features compare with.
         profiles: record of every user after the last row.
     """
 
@@ -46,6 +48,7 @@ class Replay:
     time_s: NDArray[np.int64]
     status: NDArray[np.uint8]
     is_fraud: NDArray[np.int8]
+    reference: Reference = field(repr=False)
     profiles: dict[str, bytes] = field(repr=False)
 
     def __len__(self) -> int:
@@ -55,6 +58,7 @@ class Replay:
 def replay_features(
     history: History,
     allowed_lateness_s: int,
+    reference: Reference,
     *,
     batch: int = BATCH_ROWS,
     skip_rows: int = 0,
@@ -66,12 +70,13 @@ def replay_features(
     Args:
         history: transactions in the order of their time; row i counts as source offset i.
         allowed_lateness_s: as the worker's setting.
+        reference: what is usual for a category and for everybody, as the model will hold it.
         batch: rows per call of the engine; the result does not depend on it.
         skip_rows: so many first rows only fill the profiles and are left out of the result.
         profiles: records to begin with (default: none); changed in place.
         progress: told after each batch.
     """
-    engine = FeatureEngine(allowed_lateness_s)
+    engine = FeatureEngine(allowed_lateness_s, reference)
     records = {} if profiles is None else profiles
     kept = max(len(history) - skip_rows, 0)
     features = np.empty((kept, FEATURE_COUNT), np.float32)
@@ -103,6 +108,7 @@ def replay_features(
         time_s=times_s[skip_rows:],
         status=status,
         is_fraud=_labels(history)[skip_rows:],
+        reference=reference,
         profiles=records,
     )
 

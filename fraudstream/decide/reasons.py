@@ -1,6 +1,6 @@
 """Why a transaction was flagged: the parts of the score, from the autoencoder's residuals and the LSTM, in sentences.
 
-Parts add up: the weighted ranks of the members are the whole; the LSTM's part is the sequence's, the rest is shared
+Parts add up: what the members say, weighted, is the whole; the LSTM's part is the sequence's, the rest is shared
 out among the features as the autoencoder's squared residual is.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.features.catalogue import FEATURE_NAMES, MODEL_INPUTS, Feature, ReasonCode
+from fraudstream.score.calibration import say
 from fraudstream.verdict import Reason
 
 MAX_REASONS = 3
@@ -40,7 +41,7 @@ def reasons_of(
         members: ranks of forest, autoencoder and lstm, NaN where one failed.
         weights: of the members.
     """
-    parts = [0.0 if math.isnan(rank) else rank * weight for rank, weight in zip(members, weights, strict=True)]
+    parts = [0.0 if math.isnan(rank) else say(rank) * weight for rank, weight in zip(members, weights, strict=True)]
     whole = sum(parts) or 1.0
     sequence_share = parts[2] / whole
     residuals = surprise.astype(np.float64)
@@ -77,4 +78,6 @@ def _feature_reason(amount: float, features: NDArray[np.float32], at: int, share
 
 def sentence(feature: Feature, amount: float, value: float) -> str:
     """The reason in words."""
-    return feature.says.format(amount=amount, value=value, times=math.exp(min(value, _LARGEST_EXPONENT)))
+    times = math.exp(min(value, _LARGEST_EXPONENT))
+    # A log ratio compares a + 1 with what is usual + 1.
+    return feature.says.format(amount=amount, value=value, times=times, usual=(amount + 1.0) / times - 1.0)

@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.compiled import Int, compiled
-from fraudstream.features.kernel import DISTINCT_SLOTS, FEATURE_COUNT, MONTH_S, features_of, log_steps, read_u64
+from fraudstream.features.kernel import FEATURE_COUNT, MONTH_S, features_of
+from fraudstream.features.lifetime import log_steps, read_u64
+from fraudstream.features.reference import NEUTRAL, Reference, Tables
+from fraudstream.features.windows import DISTINCT_SLOTS
 from fraudstream.state import ring
 from fraudstream.state.event import CATEGORY_LOCATION, CENTS, EVENT_WORDS, TIME
 from fraudstream.state.profile import COUNT, HEADER_WORDS, NEWEST, OFFSET, SEQUENCE_EVENTS, WORD_BYTES
@@ -48,14 +51,16 @@ class Computed:
 
 
 class FeatureEngine:
-    """The feature computation with its declared lateness.
+    """The feature computation with its declared lateness and its frozen reference.
 
     Args:
+        reference: what is usual for a category and for everybody; comes with the model.
         allowed_lateness_s: an event at most this much older than the user's newest is computed as if it had come in
             order; an older one is marked late.
     """
 
-    def __init__(self, allowed_lateness_s: int) -> None:
+    def __init__(self, allowed_lateness_s: int, reference: Reference = NEUTRAL) -> None:
+        self.reference = reference
         self.allowed_lateness_s = allowed_lateness_s
         self.retention_s = MONTH_S + allowed_lateness_s
         self._seen = np.zeros((DISTINCT_SLOTS, 2), np.int64)
@@ -91,6 +96,7 @@ class FeatureEngine:
         _run(
             np.frombuffer(b"".join(records), np.uint32), starts, users, events, offsets,
             self.allowed_lateness_s, self.retention_s, self._seen, self._generation,
+            self.reference.tables,
             arena, packed, new_starts, features, sequences, status, changed,
         )  # fmt: skip
         self._generation += n_events
@@ -116,6 +122,7 @@ def _run(
     retention_s: Int,
     seen: NDArray[np.int64],
     generation: Int,
+    tables: Tables,
     arena: Words,
     packed: Words,
     new_starts: NDArray[np.int64],
@@ -142,7 +149,7 @@ def _run(
         if duplicate_of >= 0:  # judged as it was the first time, by what came before it
             at = min(at, duplicate_of)
         features_of(
-            arena, base, capacity, first, at, end, event, row, seen, generation + i + 1, retention_s
+            arena, base, capacity, first, at, end, event, row, seen, generation + i + 1, retention_s, tables
         )  # fmt: skip
         features[i] = row
         _sequence(arena, base, capacity, first, at, event, sequences[i])

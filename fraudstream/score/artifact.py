@@ -22,13 +22,14 @@ from safetensors.numpy import save as tensors_to_bytes
 
 from fraudstream.errors import ModelError, ModelMismatch
 from fraudstream.features.catalogue import FEATURE_NAMES, MODEL_INPUTS, catalogue_hash
+from fraudstream.features.reference import Reference
 from fraudstream.score.autoencoder import Autoencoder
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import DEFAULT_WEIGHTS, Ensemble
 from fraudstream.score.forest import Forest
 from fraudstream.score.lstm import Lstm
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when tensors change their names or meaning, or when sequences do: features have their own hash."""
 
 TENSOR_FILE = "model.safetensors"
@@ -49,6 +50,7 @@ class TrainingFacts(msgspec.Struct, frozen=True):
         seed: of everything random in fitting.
         source: the stream's name, for people.
         created_at: when it was fitted.
+        data_hash: SHA-256 of the file that it was fitted to; empty where there was none.
     """
 
     first_event_time: datetime
@@ -57,6 +59,7 @@ class TrainingFacts(msgspec.Struct, frozen=True):
     seed: int
     source: str
     created_at: datetime
+    data_hash: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,9 +92,10 @@ class _Format(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A loaded model: the ensemble, and what it was made from."""
+    """A loaded model: the ensemble, what its features compare with, and what both were made from."""
 
     ensemble: Ensemble
+    reference: Reference
     manifest: Manifest
 
     @property
@@ -100,7 +104,7 @@ class Model:
         return self.manifest.model_version
 
 
-def save(directory: Path, ensemble: Ensemble, training: TrainingFacts) -> Manifest:
+def save(directory: Path, ensemble: Ensemble, reference: Reference, training: TrainingFacts) -> Manifest:
     """Writes the model; the directory is made where it is missing, an older model in it is replaced.
 
     The manifest comes last: a directory half written has an older manifest or none, and is refused.
@@ -110,6 +114,7 @@ def save(directory: Path, ensemble: Ensemble, training: TrainingFacts) -> Manife
         "autoencoder": ensemble.autoencoder.tensors(),
         "lstm": ensemble.lstm.tensors(),
         "calibration": {"reference": ensemble.calibration.reference},
+        "reference": reference.tensors(),
     }
     flat = {f"{part}.{name}": array for part, tensors in parts.items() for name, array in tensors.items()}
     data = tensors_to_bytes({name: np.ascontiguousarray(array) for name, array in flat.items()})
@@ -152,8 +157,8 @@ def load(directory: Path = DEFAULT_MODEL, weights: MemberWeights = DEFAULT_WEIGH
             f"{came[:12]}…: the file was changed, cut short, or belongs to another model; "
             "copy the directory again, or train a new model"
         )
-    ensemble = _ensemble(directory, data, weights)
-    return Model(ensemble, manifest)
+    ensemble, reference = _parts(directory, data, weights)
+    return Model(ensemble, reference, manifest)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -191,17 +196,18 @@ def _check_catalogue(directory: Path, manifest: Manifest) -> None:
     )
 
 
-def _ensemble(directory: Path, data: bytes, weights: MemberWeights) -> Ensemble:
+def _parts(directory: Path, data: bytes, weights: MemberWeights) -> tuple[Ensemble, Reference]:
     try:
         flat: dict[str, NDArray[Any]] = tensors_from_bytes(data)
         forest = Forest.from_tensors(_part(flat, "forest"))
         autoencoder = Autoencoder.from_tensors(_part(flat, "autoencoder"))
         lstm = Lstm.from_tensors(_part(flat, "lstm"))
-        reference = flat["calibration.reference"]
+        scores = flat["calibration.reference"]
+        reference = Reference.from_tensors(_part(flat, "reference"))
     except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
         raise ModelMismatch(
-            f"{directory / TENSOR_FILE}: expected the tensors of forest, autoencoder, lstm and calibration in format "
-            f"{FORMAT_VERSION}, got {type(error).__name__}: {error}; train a new model"
+            f"{directory / TENSOR_FILE}: expected the tensors of forest, autoencoder, lstm, calibration and reference "
+            f"in format {FORMAT_VERSION}, got {type(error).__name__}: {error}; train a new model"
         ) from None
     widest = int(forest.feature.max(initial=0))
     if len(autoencoder.transform.knots) != len(MODEL_INPUTS) or widest >= len(MODEL_INPUTS):
@@ -210,7 +216,7 @@ def _ensemble(directory: Path, data: bytes, weights: MemberWeights) -> Ensemble:
             f"an autoencoder of {len(autoencoder.transform.knots)} and a forest of {widest + 1} or more; "
             "train a new model"
         )
-    return Ensemble(forest, autoencoder, lstm, reference, weights)
+    return Ensemble(forest, autoencoder, lstm, scores, weights), reference
 
 
 def _part(flat: dict[str, NDArray[Any]], part: str) -> dict[str, NDArray[Any]]:

@@ -28,6 +28,8 @@ class AutoencoderNetwork(nn.Module):
     """
 
     cap: torch.Tensor
+    weight: torch.Tensor
+    """How much each input's residual counts."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -38,6 +40,7 @@ class AutoencoderNetwork(nn.Module):
             nn.Linear(WIDE, inputs),
         )  # fmt: skip
         self.register_buffer("cap", torch.full((inputs,), torch.inf))
+        self.register_buffer("weight", torch.ones(inputs))
 
     def forward(self, surprise: torch.Tensor) -> torch.Tensor:
         """Reconstruction of (rows, inputs) from their capped values."""
@@ -59,14 +62,14 @@ class Autoencoder:
             inputs: (n, k) model inputs.
 
         Returns:
-            (n,) mean squared positive residual, and (n, k) the squared positive residuals.
+            (n,) mean of the weighted squared positive residuals, and (n, k) these.
         """
         surprise = padded(self.transform(inputs))
         residual = np.empty_like(surprise)
         scores = np.empty(len(surprise))
         with torch.inference_mode():
             for rows, (block,) in block_tensors(surprise):
-                excess = (block - self.network(block)).clamp_(min=0.0).square_()
+                excess = (block - self.network(block)).clamp_(min=0.0).square_().mul_(self.network.weight)
                 residual[rows] = excess.numpy()
                 scores[rows] = excess.mean(1).numpy()
         return scores[: len(inputs)], residual[: len(inputs)]

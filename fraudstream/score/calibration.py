@@ -1,4 +1,7 @@
-"""What a raw score means: its rank among reference scores, and the rank of the weighted ranks among their own kind.
+"""What a raw score means: its rank among reference scores, and the rank of the members' weighted say among its kind.
+
+A member says -log(1 - rank): one in a thousand counts twice as much as one in thirty. Above CERTAIN_RANK the reference
+holds too few rows to tell more, and one member alone must not decide.
 
 The second step makes contamination mean what it says: of the training traffic a share c scores above 1 - c, whatever
 the weights are and whichever members are left.
@@ -6,6 +9,7 @@ the weights are and whichever members are left.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +17,10 @@ from numpy.typing import NDArray
 
 from fraudstream.compiled import compiled
 from fraudstream.errors import ModelError
+
+CERTAIN_RANK = 0.999
+BEYOND_CERTAIN = 100.0
+"""Nats for a rank of 1 more: the order among the most unusual stays, worth a tenth of a nat in all."""
 
 MemberWeights = tuple[float, float, float]
 """Of forest, autoencoder and lstm; the scale does not matter."""
@@ -76,7 +84,7 @@ class Calibration:
         ranks = np.stack([table(column) for table, column in zip(self._tables, reference.T, strict=True)], axis=1)
         # One table for each set of members that may be left, indexed by its bits: [0] is never asked.
         self._combined = [
-            RankTable.of(_weighted(ranks, self._weights_of(left))) for left in range(1, 1 << len(self._tables))
+            RankTable.of(_combined(ranks, self._weights_of(left))) for left in range(1, 1 << len(self._tables))
         ]
 
     def ranks(self, member: int, raw: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,7 +101,7 @@ class Calibration:
         result = np.full(len(ranks), np.nan)
         for which in np.unique(left[left > 0]):
             rows = left == which
-            result[rows] = self._combined[which - 1](_weighted(ranks[rows], self._weights_of(which)))
+            result[rows] = self._combined[which - 1](_combined(ranks[rows], self._weights_of(which)))
         return result
 
     def _weights_of(self, left: int) -> NDArray[np.float64]:
@@ -104,11 +112,27 @@ class Calibration:
         return np.asarray(weights / weights.sum())
 
 
-def _weighted(ranks: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+@compiled
+def say(rank: float) -> float:
+    """What a member with this rank adds to the score, in nats, for each unit of its weight; strictly increasing."""
+    if rank <= CERTAIN_RANK:
+        return -math.log(1.0 - rank)
+    return -math.log(1.0 - CERTAIN_RANK) + BEYOND_CERTAIN * (rank - CERTAIN_RANK)
+
+
+def _combined(ranks: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     total = np.zeros(len(ranks))
-    for member in np.flatnonzero(weights):  # member by member: a row's bits must not depend on the number of rows
-        total += weights[member] * ranks[:, member]
+    _add_up(np.ascontiguousarray(ranks), weights, total)
     return total
+
+
+@compiled
+def _add_up(ranks: NDArray[np.float64], weights: NDArray[np.float64], total: NDArray[np.float64]) -> None:
+    # Row by row in scalars: a row's bits must not depend on the number of rows.
+    for row in range(len(ranks)):
+        for member in range(len(weights)):
+            if weights[member] > 0.0:
+                total[row] += weights[member] * say(ranks[row, member])
 
 
 @compiled

@@ -1,7 +1,7 @@
 """An LSTM that reads a user's last transactions and says which amounts it would expect next; more than that surprises.
 
 Only the upper side counts, s = max(-log P(amount >= a) - threshold, 0), and what surprised lately still counts:
-s now + sum of earlier s * exp(-age / 3 days). The plain likelihood of the next event finds no fraud at all.
+s now + sum of earlier s * exp(-age / 2 days). The plain likelihood of the next event finds no fraud at all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EMBEDDING = 8
 HEAD = 24
 AMOUNT_BINS = 24
 MAX_CATEGORIES = 64
-SESSION_S = 3 * 86_400.0
+SESSION_S = 2 * 86_400.0
 SMALLEST_PROBABILITY = 1e-30
 
 

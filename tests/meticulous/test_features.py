@@ -10,12 +10,21 @@ from numpy.typing import NDArray
 
 from fraudstream.features.catalogue import FEATURE_NAMES
 from fraudstream.features.engine import DUPLICATE, IN_ORDER, LATE, FeatureEngine
+from fraudstream.features.reference import TAIL_KNOTS, Reference
 from fraudstream.state.event import EVENT_WORDS, NO_PLACE, pack_place
 from fraudstream.state.profile import EMPTY, view
 from tests.oracle.naive_profile import Event, NaiveProfile
 
 LATENESS = 3600
 START = 1_700_000_000
+REFERENCE = Reference(
+    category=np.array([1, 2, 40_000], np.uint32),
+    mean=np.array([2.0, 4.0, 1.0, 3.0]),
+    deviation=np.array([0.5, 1.1, 0.3, 1.5]),
+    tail=np.cumsum(np.random.default_rng(3).random((4, TAIL_KNOTS)) / 100, axis=1).astype(np.float32),
+    device=np.array([2, 3], np.uint32),
+    device_users=np.array([5, 2], np.uint32),
+)
 STATUS = {IN_ORDER: "in order", LATE: "late", DUPLICATE: "duplicate"}
 
 words = st.tuples(
@@ -47,7 +56,7 @@ def events_of(drawn: list[tuple[int, ...]]) -> tuple[NDArray[np.uint32], NDArray
 def in_batches(
     events: NDArray[np.uint32], users: NDArray[np.int64], offsets: NDArray[np.int64], size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.uint32], NDArray[np.uint8], dict[int, bytes]]:
-    engine, profiles = FeatureEngine(LATENESS), dict[int, bytes]()
+    engine, profiles = FeatureEngine(LATENESS, REFERENCE), dict[int, bytes]()
     features, sequences, statuses = [], [], []
     for at in range(0, len(events), size):
         cut = slice(at, at + size)
@@ -66,7 +75,7 @@ def assert_equal_to_naive(
     events: NDArray[np.uint32], users: NDArray[np.int64], offsets: NDArray[np.int64], size: int
 ) -> None:
     features, sequences, statuses, profiles = in_batches(events, users, offsets, size)
-    naive = {user: NaiveProfile(LATENESS) for user in set(users.tolist())}
+    naive = {user: NaiveProfile(LATENESS, REFERENCE) for user in set(users.tolist())}
     for at, user in enumerate(users.tolist()):
         expected, sequence, status = naive[user].process(Event.of(events[at]), int(offsets[at]))
         row = dict(zip(FEATURE_NAMES, features[at].tolist(), strict=True))

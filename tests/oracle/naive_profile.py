@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fraudstream.features.reference import NEUTRAL, Reference
 from fraudstream.state.event import NO_PLACE
 
 HOUR, DAY = 3600, 86_400
@@ -52,6 +53,7 @@ class NaiveProfile:
     """Everything one user ever did; `kept` is the part that the real record would still hold."""
 
     lateness: int
+    reference: Reference = NEUTRAL
     stored: list[Event] = field(default_factory=list)
     kept: list[Event] = field(default_factory=list)
     floor: int = 0
@@ -143,8 +145,21 @@ class NaiveProfile:
             "speed_kmh": speed,
             "account_age_days": age,
             "lifetime_count": len(lifetime),
+            "velocity_excess_1h": max(math.log((len(window["1h"]) + 1) / (len(month) / days + 2)), 0.0),
+            "amount_is_round": event.cents > 0 and event.cents % 5000 == 0,
+            "dormancy": max(math.log(max(time - past[-1].time, 1) / (7 * DAY)), 0.0) if past else 0.0,
+            "travel_excess": math.log(speed / 900) if distance >= 300 and speed > 900 else 0.0,
+            "device_users": dict(
+                zip(self.reference.device.tolist(), self.reference.device_users.tolist(), strict=True)
+            ).get(event.device, 0)
+            if event.device
+            else 0,
+            "small_burst_1h": small_burst(event, window["1h"], lifetime),
+            "repeat_charges_30d": repeat_charges(event, month, same_category),
             "windows_cut": sum(known and reaches_to > time - span for span in WINDOWS.values()),
         }
+        features |= surprises(event, past, lifetime, self.reference)
+        features |= strangeness(event, [other for other in past if other.time < time - DAY], features)
         for name, events in window.items():
             features[f"count_{name}"] = len(events)
             features[f"sum_{name}"] = total([*events, event])
@@ -197,3 +212,76 @@ def degrees(place: int) -> tuple[float, float]:
     """Latitude and longitude in radians."""
     north, east = ((half - 65_536 if half >= 32_768 else half) for half in (place >> 16, place & 0xFFFF))
     return north * (math.pi / 18_000.0), east * (math.pi / 18_000.0)
+
+
+def small_burst(event: Event, hour: Sequence[Event], lifetime: Sequence[Event]) -> int:
+    if len(lifetime) < 3:
+        return 0
+    limit_cents = 0.1 * (total(lifetime) / len(lifetime)) * 100.0
+    return max(sum(other.cents <= limit_cents for other in (*hour, event)) - 1, 0)
+
+
+def repeat_charges(event: Event, month: Sequence[Event], same_category: Sequence[Event]) -> int:
+    equal = [
+        other
+        for other in same_category
+        if other.merchant == event.merchant and abs(other.cents - event.cents) <= 0.1 * max(other.cents, event.cents)
+    ]
+    is_all = bool(event.category) and len(equal) == len(same_category) and len(month) - len(equal) >= 5
+    return len(equal) if is_all else 0
+
+
+def strangeness(event: Event, before_today: Sequence[Event], features: dict[str, float]) -> dict[str, float]:
+    merchant_is_new = all(other.merchant != event.merchant for other in before_today)
+    is_strange = is_new(event.device, [other.device for other in before_today])
+    return {
+        "device_strangeness": 1.0 + features["category_rarity"] + merchant_is_new if is_strange else 0.0,
+        "location_is_strange": is_new(event.location, [other.location for other in before_today]),
+    }
+
+
+def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], reference: Reference) -> dict[str, float]:
+    """The amount against the category's, and four kinds of excess with their echoes over a week."""
+    n = len(lifetime)
+    mean = sum(other.log_steps for other in lifetime) / 1024 / n if n else 0.0
+    spread = max(sum(other.log_steps**2 for other in lifetime) / 1024**2 / n - mean * mean, 0.0) if n else 0.0
+    usual = total(lifetime) / n if n else 0.0
+
+    def of_category(other: Event) -> tuple[float, float]:
+        known = reference.category.tolist()
+        row = known.index(other.category) if other.category in known else len(known)
+        log_amount = math.log1p(other.amount)
+        below = min(int(log_amount * 64), reference.tail.shape[1] - 2)
+        part = log_amount * 64 - below
+        low, high = (float(reference.tail[row, knot]) for knot in (below, below + 1))
+        z = (log_amount - float(reference.mean[row])) / float(reference.deviation[row])
+        return z, low * (1.0 - part) + high * part
+
+    excess = {
+        "z": lambda other: (
+            max((math.log1p(other.amount) - mean) / math.sqrt(spread + 0.05) - 1, 0.0) if n >= 3 else 0.0
+        ),
+        "category": lambda other: max(of_category(other)[0] - 1, 0.0),
+        "ratio": lambda other: max(math.log1p(other.amount) - math.log1p(usual) - 0.5, 0.0) if n else 0.0,
+        "tail": lambda other: max(of_category(other)[1] - 1, 0.0),
+    }
+    week = [other for other in reversed(past) if event.time - other.time < 7 * DAY]
+
+    def echo(kind: str, days: int) -> float:
+        value = excess[kind](event)
+        for other in week:
+            slow = 0.5 * math.exp(-(event.time - other.time) / (3.0 * DAY))
+            value += (slow if days == 3 else slow * slow * slow / 0.25) * excess[kind](other)
+        return value
+
+    z, tail = of_category(event)
+    return {
+        "amount_z_category": z,
+        "amount_tail_category": tail,
+        "echo_z_1d": echo("z", 1),
+        "echo_category_1d": echo("category", 1),
+        "echo_ratio_1d": echo("ratio", 1),
+        "echo_tail_1d": echo("tail", 1),
+        "echo_category_3d": echo("category", 3),
+        "echo_ratio_3d": echo("ratio", 3),
+    }

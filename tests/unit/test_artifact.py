@@ -39,7 +39,7 @@ FACTS = TrainingFacts(
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    save(tmp_path / "model", small_ensemble(), FACTS)
+    save(tmp_path / "model", small_ensemble(), small_stream().reference, FACTS)
     return tmp_path / "model"
 
 
@@ -79,12 +79,15 @@ def test_the_manifest_says_what_the_model_was_made_from(directory: Path) -> None
 
 
 def test_equal_models_have_equal_names_and_bytes_and_others_have_others(directory: Path, tmp_path: Path) -> None:
-    save(tmp_path / "again", small_ensemble(), FACTS)
+    save(tmp_path / "again", small_ensemble(), small_stream().reference, FACTS)
     for name in (TENSOR_FILE, MANIFEST_FILE):
         assert (tmp_path / "again" / name).read_bytes() == (directory / name).read_bytes()
     whole = small_ensemble()
     other = Ensemble(whole.forest, whole.autoencoder, whole.lstm, whole.calibration.reference[1:])
-    assert save(tmp_path / "other", other, FACTS).model_version != read_manifest(directory).model_version
+    assert (
+        save(tmp_path / "other", other, small_stream().reference, FACTS).model_version
+        != read_manifest(directory).model_version
+    )
 
 
 def test_weights_are_chosen_when_the_model_is_loaded(directory: Path) -> None:
@@ -98,7 +101,7 @@ def test_weights_are_chosen_when_the_model_is_loaded(directory: Path) -> None:
 def test_a_newer_model_replaces_an_older_one_in_its_place(directory: Path) -> None:
     whole = small_ensemble()
     other = Ensemble(whole.forest, whole.autoencoder, whole.lstm, whole.calibration.reference[1:])
-    made = save(directory, other, FACTS)
+    made = save(directory, other, small_stream().reference, FACTS)
     assert load(directory).version == made.model_version
 
 
@@ -149,7 +152,7 @@ def test_another_format_is_refused_whatever_else_it_holds(directory: Path, came:
         load(directory)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": "one"}', '{"format_version": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": "one"}', '{"format_version": 2}'])
 def test_a_manifest_that_cannot_be_read_is_refused(directory: Path, text: str) -> None:
     (directory / MANIFEST_FILE).write_text(text)
     with pytest.raises(ModelError, match=r"manifest.json: expected a manifest as `fraudstream train` writes it"):
@@ -158,7 +161,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(directory: Path, text: str) -
 
 def test_a_missing_tensor_is_refused(directory: Path) -> None:
     rewrite_tensors(directory, lambda tensors: tensors.pop("autoencoder.layers.0.weight"))
-    with pytest.raises(ModelMismatch, match="expected the tensors of forest, autoencoder, lstm and calibration"):
+    with pytest.raises(ModelMismatch, match=r"tensors of forest, autoencoder, lstm, calibration and reference"):
         load(directory)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fraudstream.errors import ModelError
+from fraudstream.features.reference import NEUTRAL
 from fraudstream.score.artifact import DEFAULT_MODEL, load
 from fraudstream.score.ensemble import MEMBERS, Ensemble
 from fraudstream.training.default_model import make
@@ -75,29 +76,31 @@ def test_a_stream_without_categories_and_with_one_amount_can_be_learnt() -> None
 
 def test_a_replay_does_not_depend_on_its_batches() -> None:
     history = simulate(SimulationSpec(transactions=6000, users=60, seed=7))
-    found = replay_features(history, ALLOWED_LATENESS_S, batch=97)
+    found = replay_features(history, ALLOWED_LATENESS_S, small_stream().reference, batch=97)
     assert_equal_rows(found, small_stream())
     assert found.profiles == small_stream().profiles
 
 
 def test_skipped_rows_fill_the_profiles_and_are_left_out() -> None:
     history = simulate(SimulationSpec(transactions=6000, users=60, seed=7))
-    found = replay_features(history, ALLOWED_LATENESS_S, batch=1000, skip_rows=2500)
+    found = replay_features(history, ALLOWED_LATENESS_S, small_stream().reference, batch=1000, skip_rows=2500)
     assert len(found) == 3500
     assert_equal_rows(found, small_stream(), slice(2500, None))
 
 
 def test_features_know_nothing_of_what_comes_later() -> None:
     history = simulate(SimulationSpec(transactions=6000, users=60, seed=7))
-    assert_equal_rows(replay_features(history.head(1234), ALLOWED_LATENESS_S), small_stream(), slice(1234))
+    assert_equal_rows(
+        replay_features(history.head(1234), ALLOWED_LATENESS_S, small_stream().reference), small_stream(), slice(1234)
+    )
 
 
 def test_a_replay_without_labels_has_none() -> None:
     history = simulate(SimulationSpec(transactions=600, users=10, seed=7))
     unlabelled = type(history)(history.table.drop_columns(["is_fraud", "campaign"]))
-    found = replay_features(unlabelled, ALLOWED_LATENESS_S)
+    found = replay_features(unlabelled, ALLOWED_LATENESS_S, NEUTRAL)
     assert not found.is_fraud.any()
-    np.testing.assert_array_equal(found.features, replay_features(history, ALLOWED_LATENESS_S).features)
+    np.testing.assert_array_equal(found.features, replay_features(history, ALLOWED_LATENESS_S, NEUTRAL).features)
 
 
 def test_the_default_model_is_made_again_byte_for_byte(tmp_path: Path) -> None:

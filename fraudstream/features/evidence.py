@@ -1,0 +1,126 @@
+"""Evidence that stands alone: strange devices and places, impossible journeys, card tests, drains; compiled.
+
+Each of these is 0 for nearly every transaction, so it says nothing where a stream lacks the field, and much where not.
+What came within the last day does not make a thing familiar: else only a thief's first purchase would be strange.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudstream.compiled import Int, compiled
+from fraudstream.features.catalogue import index_of
+from fraudstream.features.lifetime import Z_FROM_EVENTS
+from fraudstream.features.reference import Tables
+from fraudstream.features.windows import DAY_S, HOUR_S, WINDOWS_S, column_of
+from fraudstream.state.event import ABSENT, CATEGORY_LOCATION, CENTS, DEVICE, MERCHANT, TIME
+
+Words = NDArray[np.uint32]
+
+PLAUSIBLE_KMH = 900.0
+"""The cruising speed of an airliner."""
+FAR_KM = 300.0
+"""Below this a place is too uncertain: terminals report their owner's, gateways their own."""
+SMALL_SHARE = 0.1
+SAME_AMOUNT_SHARE = 0.1
+REGULAR_FROM_EVENTS = 5
+AWAKE_S = 7.0 * DAY_S
+ROUND_CENTS = 5_000
+
+_DEVICE = index_of("device_strangeness")
+_DEVICE_USERS = index_of("device_users")
+_LOCATION = index_of("location_is_strange")
+_TRAVEL = index_of("travel_excess")
+_SMALL = index_of("small_burst_1h")
+_REPEATS = index_of("repeat_charges_30d")
+_DORMANCY = index_of("dormancy")
+_ROUND = index_of("amount_is_round")
+_RARITY = index_of("category_rarity")
+_DISTANCE = index_of("distance_km")
+_SPEED = index_of("speed_kmh")
+
+
+@compiled
+def strangeness(
+    arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64]
+) -> None:
+    """Device and place against all that the profile holds from before the last day."""
+    times, merchants = column_of(base, capacity, TIME), column_of(base, capacity, MERCHANT)
+    devices, labels = column_of(base, capacity, DEVICE), column_of(base, capacity, CATEGORY_LOCATION)
+    time, location = np.int64(event[TIME]), np.int64(event[CATEGORY_LOCATION]) & 0xFFFF
+    any_device, device_known, any_location, location_known, merchant_known = False, False, False, False, False
+    for i in range(start, at):
+        if np.int64(arena[times + i]) >= time - DAY_S:
+            break
+        past_location = np.int64(arena[labels + i]) & 0xFFFF
+        any_device |= arena[devices + i] != ABSENT
+        device_known |= arena[devices + i] == event[DEVICE]
+        any_location |= past_location != ABSENT
+        location_known |= past_location == location
+        merchant_known |= arena[merchants + i] == event[MERCHANT]
+    row[_DEVICE] = 0.0
+    if event[DEVICE] != ABSENT and any_device and not device_known:
+        row[_DEVICE] = 1.0 + row[_RARITY] + (0.0 if merchant_known else 1.0)
+    row[_LOCATION] = location != ABSENT and any_location and not location_known
+
+
+@compiled
+def charges(
+    arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64], usual: float
+) -> None:
+    """Bursts of small amounts, and equal charges by one merchant that are all the user has in a category."""
+    times, amounts = column_of(base, capacity, TIME), column_of(base, capacity, CENTS)
+    merchants, labels = column_of(base, capacity, MERCHANT), column_of(base, capacity, CATEGORY_LOCATION)
+    time, cents = np.int64(event[TIME]), np.int64(event[CENTS])
+    category = np.int64(event[CATEGORY_LOCATION]) >> 16
+    small_cents = SMALL_SHARE * usual * 100.0
+    small, in_category, equal, count = np.int64(cents <= small_cents), np.int64(0), np.int64(0), np.int64(0)
+    i = at - 1
+    while i >= start and np.int64(arena[times + i]) > time - WINDOWS_S[3]:
+        past_cents = np.int64(arena[amounts + i])
+        count += 1
+        small += np.int64(arena[times + i]) > time - HOUR_S and past_cents <= small_cents
+        if np.int64(arena[labels + i]) >> 16 == category:
+            in_category += 1
+            equal += arena[merchants + i] == event[MERCHANT] and abs(past_cents - cents) <= SAME_AMOUNT_SHARE * max(
+                past_cents, cents
+            )
+        i -= 1
+    row[_SMALL] = small - 1 if small > 0 else 0
+    is_regular = category != ABSENT and equal == in_category and count - equal >= REGULAR_FROM_EVENTS
+    row[_REPEATS] = equal if is_regular else 0
+
+
+@compiled
+def evidence_features(
+    arena: Words,
+    base: Int,
+    capacity: Int,
+    start: Int,
+    at: Int,
+    event: Words,
+    row: NDArray[np.float64],
+    tables: Tables,
+    known: Int,
+    usual: float,
+) -> None:
+    """All features of this file; reads category_rarity, distance_km and speed_kmh, which must be there already."""
+    strangeness(arena, base, capacity, start, at, event, row)
+    charges(arena, base, capacity, start, at, event, row, usual)
+    if known < Z_FROM_EVENTS:
+        row[_SMALL] = 0.0
+    row[_TRAVEL] = 0.0
+    if row[_DISTANCE] >= FAR_KM and row[_SPEED] > PLAUSIBLE_KMH:
+        row[_TRAVEL] = math.log(row[_SPEED] / PLAUSIBLE_KMH)
+    row[_DORMANCY] = 0.0
+    if at > start:
+        idle_s = np.int64(event[TIME]) - np.int64(arena[column_of(base, capacity, TIME) + at - 1])
+        row[_DORMANCY] = max(math.log(max(idle_s, np.int64(1)) / AWAKE_S), 0.0)
+    cents = np.int64(event[CENTS])
+    row[_ROUND] = cents > 0 and cents % ROUND_CENTS == 0
+    place = np.searchsorted(tables.device, event[DEVICE])
+    is_shared = event[DEVICE] != ABSENT and place < len(tables.device) and tables.device[place] == event[DEVICE]
+    row[_DEVICE_USERS] = tables.device_users[place] if is_shared else 0
