@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,21 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from fraudstream.errors import DataFileError
-from fraudstream.transaction import EARLIEST_S, MAX_AMOUNT, MILLISECONDS_FROM
+from fraudstream.training.times import NS_PER_S, TIME, read_times
+from fraudstream.transaction import EARLIEST_S, MAX_AMOUNT
 
-TIME = pa.timestamp("ns", "UTC")
+__all__ = [
+    "FIELDS",
+    "OPTIONAL_TEXTS",
+    "REQUIRED",
+    "TIME",
+    "Loaded",
+    "load_table",
+    "read_table",
+    "sorted_by_time",
+    "write_table",
+]
+
 _LABEL = pa.dictionary(pa.int32(), pa.string())
 
 FIELDS: dict[str, pa.DataType] = {
@@ -36,9 +50,32 @@ FIELDS: dict[str, pa.DataType] = {
 """Every column that a history may have, in its order; dictionaries may have narrower indices."""
 
 REQUIRED = ("transaction_id", "user_id", "amount", "merchant", "timestamp")
-_NEVER_EMPTY = ("transaction_id", "user_id", "merchant", "category", "location", "device_id", "currency")
-_NS_PER_S = 1_000_000_000
-_NS_PER_MS = 1_000_000
+_REQUIRED_TEXTS = ("transaction_id", "user_id", "merchant")
+NULL_WORDS = ("NULL", "null", "None", "NA", "N/A", "n/a", "\\N")
+"""How other tools write "nothing" in text; in a column of numbers or times it is nothing, in one of text it is text."""
+
+OPTIONAL_TEXTS = ("category", "location", "device_id", "currency")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A file as it is, its columns typed but its values not judged yet.
+
+    Attributes:
+        table: columns typed as FIELDS says, in the file's order of rows.
+        sources: our name -> the file's, for each column of the table.
+        unread: columns of the file that no field reads.
+        naive_rows: times without an offset, taken as UTC.
+        empty_texts: optional field -> rows with an empty text, taken as absent.
+        half_places: rows with only one coordinate, taken as rows without a place.
+    """
+
+    table: pa.Table
+    sources: dict[str, str]
+    unread: tuple[str, ...]
+    naive_rows: int
+    empty_texts: dict[str, int]
+    half_places: int
 
 
 def read_table(path: Path, columns_map: Mapping[str, str]) -> pa.Table:
@@ -47,6 +84,17 @@ def read_table(path: Path, columns_map: Mapping[str, str]) -> pa.Table:
     Raises:
         DataFileError: the file, its columns or its values are not what they should be.
     """
+    loaded = load_table(path, columns_map)
+    _check_values(path, loaded.table, loaded.sources, tuple(loaded.sources))
+    return loaded.table
+
+
+def load_table(path: Path, columns_map: Mapping[str, str]) -> Loaded:
+    """Reads the file's known columns; what their values say is left to whoever asks, but labels are 0 or 1.
+
+    Raises:
+        DataFileError: the file or its columns are not what they should be, or a column cannot be read as its type.
+    """
     _check_suffix(path)
     try:
         in_file = _names_in(path)
@@ -54,13 +102,34 @@ def read_table(path: Path, columns_map: Mapping[str, str]) -> pa.Table:
         raw = _read_csv(path, sources) if path.suffix == ".csv" else pq.read_table(path, columns=_once(sources))
     except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
         raise DataFileError(f"{path}: expected a readable {path.suffix[1:]} file, got {_first_line(error)}") from None
-    columns = {name: _typed(path, name, source, raw[source]) for name, source in sources.items()}
+    columns: dict[str, pa.ChunkedArray] = {}
+    empty_texts: dict[str, int] = {}
+    naive_rows = half_places = 0
+    for name, source in sources.items():
+        with _naming(path, name, source, raw[source]):
+            if name == "timestamp":
+                columns[name], naive_rows = read_times(_without_null_words(raw[source]))
+            elif name in OPTIONAL_TEXTS:
+                columns[name], empty = _without_empty(_typed(name, raw[source]))
+                empty_texts |= {name: empty} if empty else {}
+            else:
+                columns[name] = _typed(name, raw[source])
     if {"latitude", "longitude"} <= columns.keys():
-        both = pc.and_(columns["latitude"].is_valid(), columns["longitude"].is_valid())
+        there = [columns[name].is_valid() for name in ("latitude", "longitude")]
+        half_places = int(pc.sum(pc.xor(*there)).as_py() or 0)
         for name in ("latitude", "longitude"):
-            columns[name] = pc.if_else(both, columns[name], pa.scalar(None, pa.float32()))
+            columns[name] = pc.if_else(pc.and_(*there), columns[name], pa.scalar(None, pa.float32()))
     table = pa.table(columns)
-    _check_values(path, table, sources)
+    _check_values(path, table, sources, _ALWAYS_STRICT)
+    unread = tuple(name for name in in_file if name not in sources.values())
+    return Loaded(table, sources, unread, naive_rows, empty_texts, half_places)
+
+
+def sorted_by_time(table: pa.Table) -> pa.Table:
+    """The same rows in the order of their time; equal times keep their order."""
+    times_ns = table["timestamp"].cast(pa.int64()).to_numpy()
+    if np.any(times_ns[1:] < times_ns[:-1]):
+        return table.take(pa.array(np.argsort(times_ns, kind="stable")))
     return table
 
 
@@ -126,67 +195,79 @@ def _read_csv(path: Path, sources: Mapping[str, str]) -> pa.Table:
         if name != "timestamp" and (pa.types.is_string(FIELDS[name]) or pa.types.is_dictionary(FIELDS[name]))
     }
     options = pa_csv.ConvertOptions(
-        include_columns=_once(sources), column_types=types, strings_can_be_null=True, quoted_strings_can_be_null=False
+        include_columns=_once(sources),
+        column_types=types,
+        null_values=[""],  # somebody's name may be Null, and a merchant's NA
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
     )
     return pa_csv.read_csv(path, convert_options=options)
 
 
-def _typed(path: Path, name: str, source: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    wanted = FIELDS[name]
+@contextmanager
+def _naming(path: Path, name: str, source: str, column: pa.ChunkedArray) -> Iterator[None]:
+    """Gives what goes wrong with a column the column's name."""
     try:
-        if name == "timestamp":
-            return _times(column)
-        if pa.types.is_dictionary(wanted):
-            return _labels(column, empty_is_null=name in _NEVER_EMPTY)
-        if wanted == pa.float32():
-            # NaN is how other tools write "none" in a column of numbers.
-            numbers = column.cast(pa.float64())
-            return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers).cast(wanted, safe=False)
-        return column.cast(wanted)
-    except pa.ArrowException as error:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataFileError(
             f"{path}: column {source}: expected {_described(name)}, got {column.type} ({_first_line(error)})"
         ) from None
 
 
-def _labels(column: pa.ChunkedArray, empty_is_null: bool) -> pa.ChunkedArray:
+def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    wanted = FIELDS[name]
+    if pa.types.is_dictionary(wanted):
+        return _labels(column)
+    if wanted != pa.string():
+        column = _without_null_words(column)
+    if wanted == pa.float32():
+        # NaN is how other tools write "none" in a column of numbers.
+        numbers = column.cast(pa.float64())
+        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers).cast(wanted, safe=False)
+    typed = column.cast(wanted)
+    if wanted == pa.string():
+        typed.validate(full=True)  # a parquet file may claim to hold UTF-8
+    return typed
+
+
+def _without_null_words(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Nothing where text stands for it, in a column that should hold no text."""
+    if not pa.types.is_string(column.type):
+        return column
+    return pc.if_else(pc.is_in(column, pa.array(NULL_WORDS)), pa.scalar(None, pa.string()), column)
+
+
+def _labels(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if not (pa.types.is_dictionary(column.type) and column.type.value_type == pa.string()):
         column = column.cast(pa.string()).dictionary_encode()
     column = column.unify_dictionaries()
-    if empty_is_null and column.num_chunks and "" in column.chunk(0).dictionary.to_pylist():
-        texts = column.cast(pa.string())
-        column = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts).dictionary_encode()
+    if column.num_chunks:
+        column.chunk(0).dictionary.validate(full=True)
     return column
 
 
-def _times(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Any way to write a time as nanoseconds in UTC."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string())
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        try:
-            return column.cast(TIME)
-        except pa.ArrowInvalid:  # text without an offset counts as UTC
-            return column.cast(pa.timestamp("ns")).cast(TIME)
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        numbers = column.cast(pa.float64()) if pa.types.is_floating(column.type) else column.cast(pa.int64())
-        unit_ns = pc.if_else(pc.greater_equal(numbers, MILLISECONDS_FROM), _NS_PER_MS, _NS_PER_S)
-        return pc.multiply_checked(numbers, unit_ns.cast(numbers.type)).cast(pa.int64(), safe=False).cast(TIME)
-    if pa.types.is_date(column.type):
-        column = column.cast(pa.timestamp("s"))
-    return column.cast(TIME)
+def _without_empty(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
+    """The column with nothing where it holds an empty text, and how often it did."""
+    if not column.num_chunks or "" not in column.chunk(0).dictionary.to_pylist():
+        return column, 0
+    texts = column.cast(pa.string())
+    empty = pc.equal(texts, "")
+    return pc.if_else(empty, pa.scalar(None, pa.string()), texts).dictionary_encode(), int(pc.sum(empty).as_py())
 
 
-def _check_values(path: Path, table: pa.Table, sources: Mapping[str, str]) -> None:
-    for name in sources:
+def _check_values(path: Path, table: pa.Table, sources: Mapping[str, str], names: Sequence[str]) -> None:
+    """Refuses the whole file for one bad value; `names` are the columns that are looked at."""
+    for name in (name for name in names if name in sources):
         column = table[name]
         good = np.ones(len(column), bool)
         if name in REQUIRED or name == "is_fraud":
             good &= column.is_valid().to_numpy()
-        if name in ("transaction_id", "user_id"):
-            good &= pc.not_equal(column, "").fill_null(False).to_numpy()
+        if name in _REQUIRED_TEXTS:
+            texts = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+            good &= pc.not_equal(texts, "").fill_null(False).to_numpy()
         elif name == "timestamp":
-            good &= column.cast(pa.int64()).fill_null(0).to_numpy() >= EARLIEST_S * _NS_PER_S
+            good &= column.cast(pa.int64()).fill_null(0).to_numpy() >= EARLIEST_S * NS_PER_S
         elif name in _RANGES:
             low, high = _RANGES[name]
             numbers = column.fill_null(low).to_numpy()
@@ -199,6 +280,9 @@ def _check_values(path: Path, table: pa.Table, sources: Mapping[str, str]) -> No
                 f"{row + 1}; {len(good) - int(good.sum()):,} of {len(good):,} rows are so. Correct or remove them."
             )
 
+
+_ALWAYS_STRICT = ("is_fraud",)
+"""Nobody sends a label with a payment, so no dead letter stands for a bad one: it refuses the file."""
 
 _RANGES = {
     "amount": (0.0, MAX_AMOUNT),
@@ -224,7 +308,7 @@ def _plain(table: pa.Table) -> pa.Table:
         column = table[name]
         if pa.types.is_dictionary(column.type):
             column = column.cast(pa.string())
-        elif name == "timestamp" and not np.any(column.cast(pa.int64()).to_numpy() % _NS_PER_S):
+        elif name == "timestamp" and not np.any(column.cast(pa.int64()).to_numpy() % NS_PER_S):
             column = column.cast(pa.timestamp("s", "UTC"))
         columns[name] = column
     return pa.table(columns)

@@ -20,7 +20,7 @@ from fraudstream.errors import DataFileError, SettingsError
 from fraudstream.training import files
 from fraudstream.training.messages import encode_chunks, encode_rows
 
-__all__ = ["Codes", "History", "Moment", "encode_chunks", "encode_rows", "read_history", "write"]
+__all__ = ["Codes", "History", "Moment", "encode_chunks", "encode_rows", "moment_ns", "read_history", "write"]
 
 Moment = datetime | str | None
 """A border in time; one without an offset counts as UTC, None is no border."""
@@ -81,8 +81,8 @@ class History:
     def between(self, since: Moment = None, until: Moment = None) -> History:
         """The transactions with since <= timestamp < until, without copying them."""
         times_ns = self.numbers("timestamp")
-        first = 0 if since is None else int(np.searchsorted(times_ns, _nanoseconds(since)))
-        last = len(times_ns) if until is None else int(np.searchsorted(times_ns, _nanoseconds(until)))
+        first = 0 if since is None else int(np.searchsorted(times_ns, moment_ns(since)))
+        last = len(times_ns) if until is None else int(np.searchsorted(times_ns, moment_ns(until)))
         return History(self.table.slice(first, max(last - first, 0)))
 
     def head(self, rows: int) -> History:
@@ -113,7 +113,9 @@ def read_history(
     since: Moment = None,
     until: Moment = None,
 ) -> History:
-    """Reads a .parquet or .csv file of transactions, sorted by time (stable).
+    """Reads a .parquet or .csv file of transactions, sorted by time (stable); one bad value refuses the file.
+
+    `fraudstream.training.checks.read_checked` leaves bad rows out instead, and reports them.
 
     Args:
         path: file with at least transaction_id, user_id, amount, merchant and timestamp (text with or without offset,
@@ -127,10 +129,7 @@ def read_history(
         DataFileError: no such file, columns are missing, or values cannot be read as what they should be.
         SettingsError: `since` or `until` is no time.
     """
-    table = files.read_table(Path(path), columns_map or {})
-    times_ns = table["timestamp"].cast(pa.int64()).to_numpy()
-    if np.any(times_ns[1:] < times_ns[:-1]):
-        table = table.take(pa.array(np.argsort(times_ns, kind="stable")))
+    table = files.sorted_by_time(files.read_table(Path(path), columns_map or {}))
     history = History(table).between(since, until)
     return history if rows is None else history.head(rows)
 
@@ -144,7 +143,12 @@ def write(history: History, path: Path | str) -> None:
     files.write_table(history.table, Path(path))
 
 
-def _nanoseconds(moment: datetime | str) -> int:
+def moment_ns(moment: datetime | str) -> int:
+    """Nanoseconds since 1970.
+
+    Raises:
+        SettingsError: the text is no time.
+    """
     try:
         moment = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     except ValueError:

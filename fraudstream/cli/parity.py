@@ -123,11 +123,16 @@ def _replayed(history: History) -> Judged:
 
 def _trained(history: History) -> Judged:
     from fraudstream.cli.parity_live import Judged, number_repeats
+    from fraudstream.detector import load_detector
     from fraudstream.training.replay import replay_features
 
+    settings = load_settings()
     with progress("training", len(history)) as advance:
         replay = replay_features(
-            history, load_settings().allowed_lateness_s, progress=lambda done, _total: advance(done)
+            history,
+            settings.allowed_lateness_s,
+            load_detector(settings).engine.reference,
+            progress=lambda done, _total: advance(done),
         )
     users, ids = history.table["user_id"].to_pylist(), history.table["transaction_id"].to_pylist()
     return Judged(number_repeats(zip(users, ids, strict=True)), replay.features, None)

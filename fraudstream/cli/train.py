@@ -1,26 +1,19 @@
-"""`fraudstream train`: reads a file, replays it, fits the ensemble, writes a model; the recipe is in training/."""
+"""`fraudstream train`: a model from a file of transactions; the recipe is in training/."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fraudstream.cli.output import columns_option, json_option, progress, say, write_json
+from fraudstream.cli.main import EXIT_FAILED, Failure
+from fraudstream.cli.output import columns_option, json_option, print_table, progress, say, write_json
 from fraudstream.settings import load_settings
 
 if TYPE_CHECKING:
+    from fraudstream.training.checks import DataReport
     from fraudstream.training.history import History
-
-DAY_NS = 86_400_000_000_000
-WARM_UP_DAYS = 30
-"""In the first month every user is new; what that looks like is not what a model should call usual."""
-WARM_UP_SHARE = 3
-"""Of a short stream no more than one part in so many is given to the warm-up."""
 
 
 @click.command()
@@ -40,58 +33,64 @@ def train(
     columns: dict[str, str],
     json_file: Path | None,
 ) -> None:
-    """Fits the three models to a file of transactions and writes them; labels are not read."""
-    from fraudstream.score.artifact import save
-    from fraudstream.training.default_model import training_facts
-    from fraudstream.training.fit import fit
-    from fraudstream.training.history import read_history
-    from fraudstream.training.replay import replay_features
+    """Fits the three models to a file of transactions and writes them; labels are not read.
 
-    settings = load_settings()
-    clock = StepClock()
-    history = read_history(source, columns, until=until)
-    first = first_row(history, since)
-    clock.end("read")
-    with progress("replay", len(history)) as advance:
-        replay = replay_features(history, settings.allowed_lateness_s, progress=lambda done, _: advance(done))
-    clock.end("replay")
-    ensemble = fit(replay.features[first:], replay.sequences[first:], seed, clock.told)
-    facts = training_facts(replay, first, seed, source.name, datetime.now(UTC))
-    manifest = save(out, ensemble, facts)
-    say(f"{out}: model {manifest.model_version}, fitted to {facts.rows:,} of {len(history):,} transactions")
+    The file is checked first: what it lacks and what is left out is shown. A training that was stopped goes on where
+    it was when the same command is given again.
+    """
+    try:
+        from fraudstream.training import recipe
+
+        order = recipe.Order(source, out, columns, since, until, seed, load_settings().allowed_lateness_s)
+        trained = recipe.train(order, _OnTerminal())
+    except KeyboardInterrupt:
+        raise Failure(_stopped(out), EXIT_FAILED) from None
+    manifest = trained.manifest
+    say(
+        f"{out}: model {manifest.model_version}, fitted to {manifest.training.rows:,} "
+        f"of {trained.data.used:,} transactions"
+    )
     write_json(
         json_file,
-        {"rows": facts.rows, "seconds": clock.seconds, "model_version": manifest.model_version},
+        {
+            "rows": manifest.training.rows,
+            "seconds": trained.seconds,
+            "model_version": manifest.model_version,
+            "resumed": trained.resumed,
+            "data": trained.data.as_json(),
+        },
     )
 
 
 def first_row(history: History, since: str | None) -> int:
-    """The first row to learn from; what comes before only fills the profiles."""
-    if since is not None:
-        return len(history.between(until=since))
-    times_ns = history.numbers("timestamp")
-    if len(times_ns) == 0:
-        return 0
-    warm_up_ns = min(WARM_UP_DAYS * DAY_NS, int(times_ns[-1] - times_ns[0]) // WARM_UP_SHARE)
-    return int(times_ns.searchsorted(times_ns[0] + warm_up_ns))
+    """The first row to learn from; see `fraudstream.training.split.first_row`."""
+    from fraudstream.training import split
+
+    return split.first_row(history, since)
 
 
-class StepClock:
-    """Seconds that each step took, and a line for each step as it ends."""
+def print_report(report: DataReport) -> None:
+    """What is in a file of transactions, as a table."""
+    from fraudstream.training.checks import REPORT_COLUMNS
 
-    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since_s = time.perf_counter()
-        self._tell = tell or (lambda line: click.echo(line, err=True))
+    print_table(REPORT_COLUMNS, report.lines())
 
-    def told(self, step: str, done: float) -> None:
-        """The fit's progress: a step is over when all of it is done."""
-        if done >= 1.0:
-            self.end(step)
 
-    def end(self, step: str) -> None:
-        """Notes the end of a step."""
-        now_s = time.perf_counter()
-        self.seconds[step] = round(now_s - self._since_s, 3)
-        self._since_s = now_s
-        self._tell(f"{step}: {self.seconds[step]:.1f} s")
+class _OnTerminal:
+    """The recipe's progress and findings, for people."""
+
+    progress = staticmethod(progress)
+    data = staticmethod(print_report)
+
+    @staticmethod
+    def line(text: str) -> None:
+        click.echo(text, err=True)
+
+
+def _stopped(out: Path) -> str:
+    from fraudstream.training.unfinished import FOLDER, finished_steps
+
+    finished = finished_steps(out)
+    if not finished:
+        return "stopped before a step was finished; the same command starts again"
+    return f"stopped; the same command goes on after {', '.join(finished)} (kept in {out / FOLDER})"

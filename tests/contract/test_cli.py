@@ -87,7 +87,7 @@ def test_train_writes_a_model_that_replay_judges_with(tmp_path: Path, stream: Pa
     assert ended.exit_code == 0, ended.output
     trained = result_of(told)
     assert 500 <= trained["rows"] < 2000
-    assert {"read", "replay", "forest", "autoencoder", "lstm", "calibration"} == set(trained["seconds"])
+    assert {"read", "reference", "replay", "forest", "autoencoder", "lstm", "calibration"} == set(trained["seconds"])
     out, told = tmp_path / "verdicts.jsonl", tmp_path / "replay.json"
     ended = run(
         "replay", "--input", stream, "--model", model, "--out", out, "--rows", 300, "--features", "--json", told
@@ -109,7 +109,7 @@ def test_replay_writes_a_table_with_one_row_for_each_verdict(tmp_path: Path, str
 
     model, out = tmp_path / "model", tmp_path / f"verdicts{suffix}"
     facts = training_facts(small_stream(), 0, 1, "test", SimulationSpec().start)
-    version = save(model, small_ensemble(), facts).model_version
+    version = save(model, small_ensemble(), small_stream().reference, facts).model_version
     ended = run("replay", "--input", stream, "--model", model, "--out", out, "--features")
     assert ended.exit_code == 0, ended.output
     table = pyarrow.csv.read_csv(out) if suffix == ".csv" else pyarrow.parquet.read_table(out)

@@ -44,7 +44,7 @@ EXTRAS_OF_FOLDERS = {
     "fraudstream": ("redis", "postgres", "demo"),
     "agents": (),
     "tables": (),
-    "training": ("train",),
+    "training": ("train", "evaluate"),
     "benchmarks": ("bench",),
     "tests": ("test",),
 }

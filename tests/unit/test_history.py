@@ -247,6 +247,14 @@ def test_empty_text_and_half_a_place_are_nothing(tmp_path: Path) -> None:
     assert np.isnan(history.numbers("longitude")).all()
 
 
+def test_a_name_that_means_nothing_elsewhere_is_a_name(tmp_path: Path) -> None:
+    columns = rows_of(user_id=["Null", "NA"], merchant=["NULL", "n/a"], latitude=["NULL", "1.5"], longitude=["", "NA"])
+    history = read_history(write_csv(tmp_path / "f.csv", columns))
+    assert history.table["user_id"].to_pylist() == ["Null", "NA"]
+    assert history.table["merchant"].to_pylist() == ["NULL", "n/a"]
+    assert np.isnan(history.numbers("latitude")).all()
+
+
 def test_codes_agree_over_row_groups_with_dictionaries_of_their_own(tmp_path: Path) -> None:
     merchants = [["a", "b", "a"], ["c", "a", "b"], ["d", "c", "c"]]
     categories = [["x", "y", "x"], ["y", "", "x"], ["", "x", "y"]]

@@ -1,0 +1,212 @@
+"""The report of an evaluation: one HTML file that a risk manager can read, with nothing from outside in it."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from fraudstream.score.ensemble import MEMBERS
+from fraudstream.training import report_tables as tables
+from fraudstream.training.evaluate import Judged, Order
+from fraudstream.training.evaluation import ENSEMBLE, Evaluation
+from fraudstream.training.metrics import CARDS_A_DAY, Ranking
+from fraudstream.training.report_plots import Axis, Bars, Line, Point, chart, count_axis, share_axis
+from fraudstream.training.report_style import STYLE
+from fraudstream.training.stories import costliest_misses, loudest_false_alerts
+
+CURVE_POINTS = 250
+HISTOGRAM_BINS = 40
+BLUE, RED, GREY, ORANGE = "#1d4ed8", "#c2410c", "#94a3b8", "#b45309"
+MEMBER_COLOURS = dict(zip(MEMBERS, ("#0e7490", "#7c3aed", "#15803d"), strict=True))
+
+
+def html_report(order: Order, judged: Judged, found: Evaluation) -> str:
+    """The whole page."""
+    title = f"How well model {found.model_version} finds fraud"
+    sections = (
+        ("Methods side by side", _methods(judged, found)),
+        ("What an alert budget buys", _budgets(found)),
+        ("How soon a thief is noticed", tables.streak_table(found) + _STREAK_NOTE),
+        ("Where it finds fraud, and where not", _groups(found)),
+        ("Scores and alerts", _scores(judged, found)),
+        ("What has changed since training", tables.drift_table(found) + _DRIFT_NOTE),
+        ("Reasons given", tables.reasons_table(found) + _REASONS_NOTE),
+        ("The costliest misses", tables.story_list(costliest_misses(judged), "No fraud stayed below the threshold.")),
+        ("The loudest false alerts", tables.story_list(loudest_false_alerts(judged), "No normal payment was flagged.")),
+        ("How it was measured", _how(order, judged, found)),
+    )
+    body = "".join(f"<section><h2>{escape(heading)}</h2>{content}</section>" for heading, content in sections)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>"
+        f"<header><h1>{escape(title)}</h1>{_summary(found)}</header>{body}</main></body></html>\n"
+    )
+
+
+def _summary(found: Evaluation) -> str:
+    ensemble = found.methods[ENSEMBLE]
+    budget = ensemble.budgets["1pct"]
+    sentences = [
+        f"Of {found.rows:,} payments by {found.users:,} users from {found.first_event_time:%-d %B %Y} to "
+        f"{found.last_event_time:%-d %B %Y}, {found.frauds:,} ({found.frauds / found.rows:.2%}) were fraud.",
+        f"At one false alarm in a hundred normal payments, the model finds {ensemble.tpr_at_1pct_fpr:.0%} of the "
+        f"frauds; the {budget.alerts:,} most suspicious payments (1 %) hold {budget.money_share:.0%} of the stolen "
+        "money.",
+        *(tables.lead_sentence(measure, one) for measure, one in found.differences.items()),
+    ]
+    notes = []
+    if found.has_seen_judged:
+        notes.append("Beware: the model was trained on part of what is judged here. The figures may flatter it.")
+    if found.degraded:
+        notes.append(f"Beware: {', '.join(found.degraded)} failed for some payments and has no figures of its own.")
+    warned = "".join(f'<p class="beware">{escape(note)}</p>' for note in notes)
+    return f'<p class="summary">{escape(" ".join(sentences))}</p>{warned}'
+
+
+def _methods(judged: Judged, found: Evaluation) -> str:
+    best = found.differences["average_precision"].baseline
+    chosen = {ENSEMBLE: BLUE, **MEMBER_COLOURS, best: ORANGE, "amount": GREY}
+    lines = [
+        Line(
+            tables.DISPLAY_NAMES[name],
+            colour,
+            _precision_recall(judged, name),
+            is_dashed=name in (best, "amount"),
+            width=3.0 if name == ENSEMBLE else 1.6,
+        )
+        for name, colour in chosen.items()
+        if name in judged.scores
+    ]
+    curves = chart(
+        "Precision and recall: the further up and right, the better",
+        share_axis("Share of the frauds that is found"),
+        share_axis("Share of the alerts that is fraud"),
+        lines,
+    )
+    note = (
+        "<p>Average precision is the mean share of fraud among the alerts, over all frauds; guessing gives "
+        f"{found.frauds / found.rows:.3f}. The members are the ensemble's parts, the rest are baselines that never saw "
+        f"a label either. Card precision: of the {CARDS_A_DAY} most suspicious cards of a day, how many are "
+        f"compromised; perfect knowledge would give {found.card_precision_100_at_best:.1%} here.</p>"
+    )
+    return tables.methods_table(found) + note + curves
+
+
+def _budgets(found: Evaluation) -> str:
+    which = dict.fromkeys(("1pct", "contamination"))
+    return "".join(tables.budget_table(found, name) for name in which) + (
+        "<p>Money is the sum of the amounts of the frauds that were looked at, as the file gives them.</p>"
+    )
+
+
+def _groups(found: Evaluation) -> str:
+    order = [kind for kind in ("campaign", "category", "month") if kind in found.groups]
+    return "".join(tables.group_table(found, kind, found.groups[kind]) for kind in order) + (
+        "<p>A campaign's average precision counts its own frauds among all normal payments. A dash means that there is "
+        "no fraud to find.</p>"
+    )
+
+
+def _scores(judged: Judged, found: Evaluation) -> str:
+    scores, is_fraud = judged.scores[ENSEMBLE], judged.is_fraud[judged.rows]
+    edges = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
+    normal, fraud = (np.histogram(scores[chosen], edges)[0] for chosen in (~is_fraud, is_fraud))
+    ticks = [(at / 5, f"{at / 5:g}") for at in range(6)]
+    histogram = chart(
+        "Scores of normal payments and of frauds",
+        Axis("Anomaly score", 0.0, 1.0, ticks),
+        count_axis("Payments (logarithmic)", int(normal.max())),
+        [
+            Bars(name, colour, list(zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)))
+            for name, colour, counts in (("normal", GREY, normal), ("fraud", RED, fraud))
+        ],
+    )
+    return histogram + _calibration(found) + _alert_rate(found)
+
+
+def _calibration(found: Evaluation) -> str:
+    ticks = [(0.001, "0.1%"), (0.01, "1%"), (0.1, "10%"), (0.5, "50%")]
+    line = [(1.0 - score, max(share, 0.0001)) for score, share in found.calibration]
+    axes = [
+        Axis(label, 0.0005, 0.7, ticks, is_log=True)
+        for label in ("Share expected above a score", "Share observed above it")
+    ]
+    return chart(
+        "Calibration: does a score mean what it says?",
+        axes[0],
+        axes[1],
+        [
+            Line("as promised", GREY, [(0.001, 0.001), (0.5, 0.5)], is_dashed=True),
+            Line("observed", BLUE, line),
+        ],
+    )
+
+
+def _alert_rate(found: Evaluation) -> str:
+    rate = found.alert_rate
+    weeks = len(rate.weeks)
+    highest = max(rate.target, *(week.alert_rate for week in rate.weeks)) * 1.1
+    every = max(weeks // 5, 1)
+    starts = [(at + 0.5, week.start[5:]) for at, week in enumerate(rate.weeks) if at % every == 0]
+    bars = [(at + 0.1, at + 0.9, week.alert_rate) for at, week in enumerate(rate.weeks)]
+    drawn = chart(
+        "Alert rate by week against the share that was asked for",
+        Axis("Week beginning (month-day)", 0.0, float(weeks), starts),
+        share_axis("Share of payments flagged", highest),
+        [
+            Bars("flagged", BLUE, bars),
+            Line(f"asked for: {rate.target:.1%}", RED, [(0.0, rate.target), (float(weeks), rate.target)], True),
+        ],
+    )
+    return drawn + (
+        f"<p>Above its threshold of {rate.threshold:g} the model flags {rate.rate:.2%} of the payments and with them "
+        f"{rate.frauds_caught:,} of {found.frauds:,} frauds. By week that is {rate.lowest_relative:.2f} to "
+        f"{rate.highest_relative:.2f} times the share asked for.</p>"
+    )
+
+
+def _how(order: Order, judged: Judged, found: Evaluation) -> str:
+    training = judged.manifest.training
+    left_out = (
+        f"{found.left_out:,} payments of users whose fraud was known by then (after {order.label_delay_days} days) "
+        "are left out."
+        if order.without_compromised
+        else "No user is left out, also not those whose card was known to be stolen."
+    )
+    facts = (
+        f"File {order.source.name}, replayed from its start; judged from {order.since} "
+        f"{'to its end' if order.until is None else f'until {order.until}'}. {left_out}",
+        f"Model {found.model_version}: trained on {training.rows:,} payments of {training.source}, "
+        f"{training.first_event_time:%Y-%m-%d} to {training.last_event_time:%Y-%m-%d}, seed {training.seed}. "
+        "No label was read to train it or to choose its threshold.",
+        f"Baselines were fitted to {len(judged.reference):,} payments from before; ECOD, HBOS and Half-Space Trees "
+        "read the very inputs that the model reads.",
+        f"Intervals: 95 % of {order.draws} bootstrap draws of users, the same for all methods (seed {order.seed}).",
+        "The report quotes single payments: keep it as you keep the data.",
+    )
+    return "<ul>" + "".join(f"<li>{escape(fact)}</li>" for fact in facts) + "</ul>"
+
+
+def _precision_recall(judged: Judged, name: str) -> list[Point]:
+    is_fraud = judged.is_fraud[judged.rows]
+    one_user = np.zeros(len(is_fraud), np.int32)
+    precision, recall = Ranking.of(judged.scores[name], is_fraud, one_user, 1).precision_and_recall()
+    # Evenly over the recall: so many thresholds would draw the same pixel.
+    places = np.unique(np.searchsorted(recall, np.linspace(recall[0], recall[-1], CURVE_POINTS)))
+    places = places[places < len(recall)]
+    return list(zip(recall[places].tolist(), precision[places].tolist(), strict=True))
+
+
+_STREAK_NOTE = (
+    "<p>A streak is the frauds of one user with less than a week between them. What counts for the customer is the "
+    "first one: features that remember a burst only help with the later ones.</p>"
+)
+_DRIFT_NOTE = (
+    "<p>The population stability index compares each feature's distribution in the judged payments with that in a "
+    "sample from the training range: below 0.1 it is stable, above 0.25 it changed much.</p>"
+)
+_REASONS_NOTE = (
+    "<p>A useful model gives each kind of fraud its own leading reason. One reason for everything would say little.</p>"
+)
