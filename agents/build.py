@@ -16,6 +16,7 @@ from fraudstream.agents import transport
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
+from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.scoring import Scoring
 from fraudstream.agents.worker import FraudWorker
 from fraudstream.detector import load_detector, warm_up
@@ -39,7 +40,7 @@ class FraudApp(faust.App):
     worker: FraudWorker
     scoring: Scoring
     profiles: Profiles
-    detector: Detector
+    reload: ModelReload
     metrics: Metrics
     tables: Any
     web: Any
@@ -52,6 +53,11 @@ class FraudApp(faust.App):
         web.blueprints = BlueprintManager([])  # Faust's own pages, the one at / included
         return web
 
+    @property
+    def detector(self) -> Detector:
+        """What judges now."""
+        return self.scoring.detector
+
     async def on_first_start(self) -> None:
         """Refuses to start on topics that would break the worker's promises."""
         try:
@@ -61,6 +67,7 @@ class FraudApp(faust.App):
         if problems:
             stop_process("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
         warm_up(self.detector)
+        self.add_future(self.reload.run())
         await super().on_first_start()
 
     async def on_shutdown(self) -> None:
@@ -91,15 +98,17 @@ def create_app(
     """
     app = _faust_app(settings, bootstrap)
     app.settings, app.bootstrap = settings, bootstrap
-    app.detector = detector or load_detector(settings)
+    detector = detector or load_detector(settings)
     app.metrics = Metrics()
+    app.metrics.observe_model(detector.model_version)
     table = profile_table(app, settings.topic_partitions)
     app.profiles = Profiles(table.store, settings.profile_cache_size)
     producers = Producers(settings, bootstrap)
-    app.scoring = Scoring(settings, app.detector, app.profiles, producers, app.metrics, observe)
+    app.scoring = Scoring(settings, detector, app.profiles, producers, app.metrics, observe)
     restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
     app.tables.restore = restore
-    app.worker = FraudWorker(app, settings, app.detector, app.profiles, producers, restore, app.scoring)
+    app.reload = ModelReload(settings, app.scoring, app.metrics)
+    app.worker = FraudWorker(app, settings, app.profiles, producers, restore, app.scoring, app.reload)
     app.scoring.lag = app.worker.lag
     transport.install(
         app,

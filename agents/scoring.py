@@ -43,7 +43,11 @@ class Event(Protocol):
 
 
 class Scoring:
-    """Processes chunks and checkpoints; one per worker, used by one agent of concurrency 1."""
+    """Processes chunks and checkpoints; one per worker, used by one agent of concurrency 1.
+
+    Attributes:
+        detector: what judges now; the one place of the process that holds it. Changed by `swap` alone.
+    """
 
     def __init__(
         self,
@@ -55,7 +59,7 @@ class Scoring:
         observe: Callable[[Outcome], None] | None = None,
     ) -> None:
         self._settings = settings
-        self._detector = detector
+        self.detector = detector
         self._profiles = profiles
         self._producers = producers
         self._metrics = metrics
@@ -96,7 +100,7 @@ class Scoring:
         records = [record for event in events for record in event.value]
         for at in range(0, len(records), SLICE_RECORDS):
             started_s = time.monotonic()
-            outcome = process(self._detector, records[at : at + SLICE_RECORDS], self._profiles.load)
+            outcome = process(self.detector, records[at : at + SLICE_RECORDS], self._profiles.load)
             if self._observe is not None:
                 self._observe(outcome)
             self._profiles.put(outcome.profiles)
@@ -130,6 +134,11 @@ class Scoring:
         if partition not in self._producers.owned():
             raise Fenced(f"partition {partition} was taken away while its transactions were judged")
         await self._producers[partition].send(topic, messages)
+
+    async def swap(self, detector: Detector) -> None:
+        """Judges with another detector from the next batch on; what is judged now ends with the old one."""
+        async with self._lock:
+            self.detector = detector
 
     # Checkpoint
 

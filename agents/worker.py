@@ -12,6 +12,7 @@ import fraudstream
 from fraudstream import pipeline
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore
+from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.scoring import Scoring, give_up
 from fraudstream.errors import RefusedInput
 from fraudstream.settings import Settings
@@ -30,19 +31,19 @@ class FraudWorker:
         self,
         app: Any,
         settings: Settings,
-        detector: pipeline.Detector,
         profiles: Profiles,
         producers: Producers,
         restore: ProfileRestore,
         scoring: Scoring,
+        reload: ModelReload,
     ) -> None:
         self._app = app
         self._settings = settings
-        self._detector = detector
         self._profiles = profiles
         self._producers = producers
         self._restore = restore
         self._scoring = scoring
+        self._reload = reload
 
     async def fence(self, assigned: set[TP]) -> None:
         """Takes over the assigned partitions, before anything of them is read."""
@@ -103,13 +104,14 @@ class FraudWorker:
             processed=self._scoring.processed,
             restored=progress.restored,
             restoring=progress.is_running,
-            model_version=self._detector.model_version,
+            model_version=self._scoring.detector.model_version,
+            model_problem=self._reload.problem,
             version=fraudstream.__version__,
         )
 
     def predict(self, body: bytes, received_s: float) -> Verdict:
         """Judges one transaction against the profile as it is now."""
-        return pipeline.predict(self._detector, body, received_s, self._load)
+        return pipeline.predict(self._scoring.detector, body, received_s, self._load)
 
     def _load(self, _partition: int, key: bytes) -> bytes:
         partitions = self.partitions()

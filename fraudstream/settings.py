@@ -59,6 +59,13 @@ class Settings(BaseSettings):
     model_dir: Path | None = Field(
         None, description="a model made by `fraudstream train`; absent: the one in the package"
     )
+    model_registry: Path | None = Field(
+        None,
+        description="directory of `fraudstream models`: its promoted model is used and followed; not with MODEL_DIR",
+    )
+    model_poll_interval_s: float = Field(
+        5.0, gt=0, le=3600, description="how often a worker looks whether another model was promoted"
+    )
     contamination: float = Field(0.10, gt=0, lt=1, description="share of ordinary traffic that is flagged")
     ensemble_weights: Annotated[tuple[float, float, float], NoDecode] = Field(
         (0.4, 0.4, 0.2), description="forest,autoencoder,lstm; must sum to 1"
@@ -86,6 +93,20 @@ class Settings(BaseSettings):
         if min(value) < 0 or abs(sum(value) - 1) > WEIGHT_TOLERANCE:
             raise ValueError("expected three weights >= 0 that sum to 1")
         return value
+
+    @field_validator("model_dir", "model_registry", mode="before")
+    @classmethod
+    def _blank_is_absent(cls, value: object) -> object:
+        return None if value == "" else value  # "" would be the current directory
+
+    @model_validator(mode="after")
+    def _one_source_of_the_model(self) -> Settings:
+        if self.model_dir is not None and self.model_registry is not None:
+            raise ValueError(
+                f"MODEL_DIR={self.model_dir} and MODEL_REGISTRY={self.model_registry}: expected one of them; "
+                "unset MODEL_DIR to score with the registry's promoted model, or MODEL_REGISTRY to stay with this one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_open_door(self) -> Settings:
@@ -155,9 +176,14 @@ class _SecretFiles(PydanticBaseSettingsSource):
 def load_settings(**overrides: Any) -> Settings:
     """Reads the environment once; `overrides` (command-line options) win.
 
+    A model that is named by an override also wins over the environment's other way of naming one.
+
     Raises:
         SettingsError: names the variable, what was expected and what to do.
     """
+    for name, other in (("model_dir", "model_registry"), ("model_registry", "model_dir")):
+        if overrides.get(name) is not None:
+            overrides.setdefault(other, None)
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -27,6 +27,16 @@ class Metrics:
         self.batch_seconds = self._histogram("fraudstream_batch_seconds", "Time to judge and send one micro-batch.")
         self.checkpoint_seconds = self._histogram("fraudstream_checkpoint_seconds", "Time from checkpoint to commit.")
         self.predict_seconds = self._histogram("fraudstream_predict_seconds", "Time to answer POST /predict.")
+        self.model_reloads = self._counter("fraudstream_model_reloads_total", "Promoted models taken up while running.")
+        self.model_reload_failures = self._counter(
+            "fraudstream_model_reload_failures_total", "Promoted models that could not be loaded; the old one goes on."
+        )
+        self.model = Gauge(
+            "fraudstream_model_info",
+            "1 for the version of the model in use.",
+            ["model_version"],
+            registry=self.registry,
+        )
         self.partitions = Gauge("fraudstream_partitions", "Source partitions owned.", registry=self.registry)
         self.ready = Gauge("fraudstream_ready", "1 when the worker is ready.", registry=self.registry)
 
@@ -52,6 +62,16 @@ class Metrics:
     def observe_checkpoint(self, seconds: float) -> None:
         """Notes how long a checkpoint took."""
         self.checkpoint_seconds.observe(seconds)
+
+    def observe_model(self, version: str) -> None:
+        """Notes which model is in use."""
+        self.model.clear()
+        self.model.labels(version).set(1)
+
+    def observe_reload(self, version: str) -> None:
+        """Counts a model that was taken up while running."""
+        self.model_reloads.inc()
+        self.observe_model(version)
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""

@@ -30,7 +30,6 @@ MOST_IN_FLIGHT = 5_000
 PATIENCE_S = 30.0
 EMBEDDED_PROFILE_BYTES = 12 * 1024 * 1024
 """The embedded broker keeps 5 MiB of each of 4 partitions, and users do not spread over them quite evenly."""
-PROFILES_PER_SEND = 1_000
 INTERRUPTED = 130
 
 
@@ -99,7 +98,7 @@ def _run(options: Options, console: Console, started_s: float) -> Report:
             source = _learn(options.input, options, settings, directory, console)
             _fill_profiles(settings, bootstrap, source, console)
             if source.model_dir is not None:
-                settings = settings.model_copy(update={"model_dir": source.model_dir})
+                settings = settings.model_copy(update={"model_dir": source.model_dir, "model_registry": None})
             worker = WorkerProcess(_environment(settings, bootstrap), directory)
             stack.enter_context(worker)
             _say(console, f"worker starting on {_place(settings, bootstrap)}")
@@ -176,8 +175,9 @@ def _environment(settings: Settings, bootstrap: str) -> dict[str, str]:
     }
     if settings.kafka_servers is None:
         environment["KAFKA_SECURITY_PROTOCOL"] = "PLAINTEXT"
-    if settings.model_dir is not None:
-        environment["MODEL_DIR"] = str(settings.model_dir.absolute())
+    # Both, as one may come from the environment; and absolute, as the worker has a directory of its own.
+    for name, path in (("MODEL_DIR", settings.model_dir), ("MODEL_REGISTRY", settings.model_registry)):
+        environment[name] = "" if path is None else str(path.absolute())
     return environment
 
 
@@ -189,7 +189,8 @@ def _learn(path: Path, options: Options, settings: Settings, directory: Path, co
     """Reads the file, replays its first fifth and fits a model to it, with progress."""
     from fraudstream.cli.steps import StepsShown
 
-    new_model = directory / "model" if settings.model_dir is None else None
+    has_model = settings.model_dir is not None or settings.model_registry is not None
+    new_model = None if has_model else directory / "model"
     with StepsShown(console) as steps:
         return from_file(path, options.columns, options.transactions, settings, new_model, steps.tell)
 
@@ -202,18 +203,10 @@ def _fill_profiles(settings: Settings, bootstrap: str, source: Source, console: 
             f"expected profiles of at most {EMBEDDED_PROFILE_BYTES:,} bytes for the embedded broker, which keeps no "
             f"more, got {size:,}: use fewer --transactions, or --broker HOST:PORT"
         )
-    asyncio.run(_write_profiles(settings, bootstrap, source))
+    from fraudstream.agents.backfill import write_profiles
+
+    asyncio.run(write_profiles(settings, bootstrap, [list(source.profiles.items())]))
     _say(console, f"filled the profiles of {len(source.profiles):,} users ({size / 1e6:.1f} MB)")
-
-
-async def _write_profiles(settings: Settings, bootstrap: str, source: Source) -> None:
-    from fraudstream.adapters.transaction_stream import transaction_stream
-    from fraudstream.topics import changelog_topic
-
-    items = [(user.encode(), record) for user, record in source.profiles.items()]
-    async with transaction_stream(settings, bootstrap) as stream:
-        for at in range(0, len(items), PROFILES_PER_SEND):
-            await stream.send(items[at : at + PROFILES_PER_SEND], changelog_topic(settings))
 
 
 async def _stream(

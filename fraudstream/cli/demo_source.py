@@ -32,13 +32,13 @@ class Source:
 
     Attributes:
         frauds: transaction_id -> campaign, for the labelled frauds; None where the file has no labels.
-        profiles: records that users have before the stream begins.
+        profiles: records that users have before the stream begins, by message key.
         model_dir: a model made for this stream; None: the one of the settings.
     """
 
     transactions: list[Outgoing]
     frauds: dict[str, str] | None
-    profiles: dict[str, bytes] = field(default_factory=dict)
+    profiles: dict[bytes, bytes] = field(default_factory=dict)
     model_dir: Path | None = None
 
 
@@ -64,8 +64,8 @@ def from_file(
         DataFileError: the file cannot be used.
         ModelError: its first fifth is too short to learn from.
     """
-    from fraudstream.state.profile import without_offset
     from fraudstream.training.history import History, read_history
+    from fraudstream.training.reference import fit_reference
     from fraudstream.training.replay import replay_features
 
     tell("reading the file", 0.0)
@@ -74,17 +74,28 @@ def from_file(
     if learn_rows == 0:
         raise DataFileError(f"{path}: expected at least {LEARN_SHARE} transactions, got {len(history)}")
     tell("reading the file", 1.0)
-    replay = replay_features(
-        history.head(learn_rows),
-        settings.allowed_lateness_s,
-        skip_rows=learn_rows // NEW_USERS_SHARE,
-        progress=lambda done, of: tell("replaying the first fifth", done / of),
-    )
     if new_model is not None:
+        learnt = history.head(learn_rows)
+        replay = replay_features(
+            learnt,
+            settings.allowed_lateness_s,
+            fit_reference(learnt),
+            skip_rows=learn_rows // NEW_USERS_SHARE,
+            progress=lambda done, of: tell("replaying the first fifth", done / of),
+        )
         _fit(replay, settings, new_model, path.name, tell)
     rest = _source(History(history.table.slice(learn_rows)))
-    profiles = {user: without_offset(record) for user, record in replay.profiles.items()}
+    profiles = _profiles(history.head(learn_rows), settings, new_model)
     return Source(rest.transactions, rest.frauds, profiles, new_model)
+
+
+def _profiles(history: History, settings: Settings, new_model: Path | None) -> dict[bytes, bytes]:
+    """What the model that will judge remembers of each user."""
+    from fraudstream.detector import load_detector
+    from fraudstream.training.backfill import final_profiles
+
+    chosen = settings.model_copy(update={"model_dir": new_model}) if new_model else settings
+    return {key: record for some in final_profiles(history, load_detector(chosen).engine) for key, record in some}
 
 
 def _fit(replay: Replay, settings: Settings, directory: Path, name: str, tell: Tell) -> None:
@@ -101,7 +112,7 @@ def _fit(replay: Replay, settings: Settings, directory: Path, name: str, tell: T
         lambda step, done: tell(f"fitting the {step}" if step != "calibration" else "calibrating", done),
         settings.ensemble_weights,
     )
-    save(directory, ensemble, training_facts(replay, 0, FIT_SEED, name, datetime.now(UTC)))
+    save(directory, ensemble, replay.reference, training_facts(replay, 0, FIT_SEED, name, datetime.now(UTC)))
 
 
 def _source(history: History) -> Source:

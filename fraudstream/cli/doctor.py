@@ -114,9 +114,27 @@ def _model(settings: Settings) -> Check:
     try:
         detector = load_detector(settings)
     except FraudstreamError as error:
-        return Check("model", "failed", str(error), "train a model with `fraudstream train`, or unset MODEL_DIR")
-    where = settings.model_dir or "the one in the package, which has seen simulated users only"
-    return Check("model", "ok", f"{detector.model_version}: {where}")
+        todo = (
+            "train a model with `fraudstream train`, or unset MODEL_DIR"
+            if settings.model_registry is None
+            else "promote a model with `fraudstream models promote`, or go back with `fraudstream models rollback`"
+        )
+        return Check("model", "failed", str(error), todo)
+    return Check("model", "ok", f"{detector.model_version}: {_origin(settings)}")
+
+
+def _origin(settings: Settings) -> str:
+    if settings.model_registry is None:
+        return str(settings.model_dir or "the one in the package, which has seen simulated users only")
+    from fraudstream.score.registry import Registry
+
+    registry = Registry(settings.model_registry)
+    promotions, versions = registry.promotions(), registry.entries()
+    last = promotions.history[-1:]
+    since = "".join(f" on {one.at:%Y-%m-%d %H:%M}Z by {one.by}" for one in last)
+    broken = [entry.version for entry in versions if entry.problem]
+    unusable = f"; cannot be used: {', '.join(broken)}" if broken else ""
+    return f"promoted{since} in {registry.directory}, one of {len(versions)} models{unusable}"
 
 
 def _data_dir(settings: Settings) -> Check:

@@ -34,6 +34,8 @@ class HealthReport(msgspec.Struct, frozen=True):
         ready: the worker can score: partitions, profiles and model are there, and it moves where there is lag.
         problems: what is missing, in words.
         lag: records that wait in the owned partitions.
+        model_version: of the model that judges.
+        model_problem: why a promoted model is not in use; the worker is ready all the same, with the one before it.
     """
 
     ready: bool
@@ -45,6 +47,7 @@ class HealthReport(msgspec.Struct, frozen=True):
     restoring: bool
     model_version: str
     version: str
+    model_problem: str | None = None
 
 
 class Worker(Protocol):
