@@ -233,7 +233,19 @@ def test_a_place_that_cannot_be_written_to_is_wrong_use(tmp_path: Path, lines: l
 def started(source: Path, out: Path) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if name.lower() not in Settings.model_fields}
     command = [sys.executable, "-m", "fraudstream.cli.main", "train", "--input", str(source), "--out", str(out)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,  # noqa: PLW1509  no threads here
+    )
+
+
+def hear_ctrl_c() -> None:
+    """A shell's background jobs ignore it, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
