@@ -36,7 +36,7 @@ AUTOENCODER_EPOCHS = 6
 AUTOENCODER_RATE = 2e-3
 DROPPED_SHARE = 0.02
 """The most surprising rows are not learnt: among them are the frauds."""
-CAP_QUANTILE = 0.95
+CAP_QUANTILE = 0.9
 
 LSTM_EPOCHS = 3
 LSTM_RATE = 3e-3

@@ -317,7 +317,7 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "amount_z_category",
         "standard deviations",
-        "(la - mean(la of the category)) / deviation, both of the training stream",
+        "(la - mean(la of the category)) / deviation, both of the training stream; 0 without a category",
         "How far the amount is from what anybody pays in this category.",
         AMOUNT,
         says="The amount of {amount:,.2f} is {value:.1f} standard deviations above what is paid in this category",
@@ -325,7 +325,7 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "amount_tail_category",
         "nats",
-        "-log(share of the training stream's amounts in this category that are >= a)",
+        "-log(share of the training stream's amounts in this category that are >= a); of all amounts without a category",
         "How rarely anybody pays that much in this category.",
         AMOUNT,
         says="Amounts of {amount:,.2f} or more are rare in this category",
@@ -347,6 +347,7 @@ CATALOGUE: tuple[Feature, ...] = (
         AMOUNT,
         scale="log1p",
         says="This and the last days' amounts are far above what is paid in their categories",
+        weight=3,
     ),
     Feature(
         "echo_category_3d",
@@ -378,11 +379,12 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "echo_tail_1d",
         "nats",
-        "as echo_z_1d with s = max(amount_tail_category - 1, 0)",
+        "s + sum(s_i exp(-age_i / 1 d)) over 7 d, s = max(amount_tail_category - 2, 0), 0 for what has no category",
         "Rare amounts, now and lately.",
         AMOUNT,
         scale="log1p",
         says="This and the last days' amounts are rare in their categories",
+        weight=3,
     ),
     Feature(
         "amount_is_round",

@@ -1,6 +1,6 @@
 """How surprising the amount is for its category and for everybody, and the echo of surprises shortly before; compiled.
 
-A stolen card is used in bursts. So an excess over the usual counts on for some days: s + 1/2 sum of s_i exp(-age / tau)
+A stolen card is used in bursts. So an excess over the usual counts on for some days: s + w sum of s_i exp(-age / tau)
 over the user's last week. An earlier event's excess is measured as of today, from the profile and the reference tables
 alone, so nothing has to be remembered for it.
 """
@@ -17,17 +17,19 @@ from fraudstream.features.catalogue import index_of
 from fraudstream.features.lifetime import Z_FROM_EVENTS
 from fraudstream.features.reference import STEPS_PER_NAT, Tables
 from fraudstream.features.windows import DAY_S, column_of
-from fraudstream.state.event import CATEGORY_LOCATION, CENTS, TIME
+from fraudstream.state.event import ABSENT, CATEGORY_LOCATION, CENTS, TIME
 
 Words = NDArray[np.uint32]
 
 ECHO_S = 7 * DAY_S
 """Older surprises are forgotten."""
 ECHO_WEIGHT = 0.5
+TAIL_ECHO_WEIGHT = 1.0
+"""Amounts that are rare in their category come in bursts as hardly anything else does."""
 SLOW_DECAY_S = 3.0 * DAY_S
 """The quick echo decays in a third of it, one day."""
 Z_THRESHOLD = 1.0
-TAIL_THRESHOLD = 1.0
+TAIL_THRESHOLD = 2.0
 RATIO_THRESHOLD = 0.5
 
 _CATEGORY_Z = index_of("amount_z_category")
@@ -83,9 +85,14 @@ def surprise_features(
         age_s = np.int64(0) if is_now else time - np.int64(arena[times + i])
         if age_s >= ECHO_S:
             break
-        table = tables.row_of[np.int64(word) >> 16]
-        category_z = (log_amount - tables.mean[table]) / tables.deviation[table]
+        category = np.int64(word) >> 16
+        table = tables.row_of[category]
         tail = tail_surprise(tables, table, log_amount)
+        # Without a category these would say once more, and twice as loud, what log_amount and the tail say.
+        category_z, tail_excess = 0.0, 0.0
+        if category != ABSENT:
+            category_z = (log_amount - tables.mean[table]) / tables.deviation[table]
+            tail_excess = max(tail - TAIL_THRESHOLD, 0.0)
         if is_now:
             row[_CATEGORY_Z] = category_z
             row[_TAIL] = tail
@@ -94,10 +101,11 @@ def surprise_features(
         category_z = max(category_z - Z_THRESHOLD, 0.0)
         slow = 1.0 if is_now else ECHO_WEIGHT * math.exp(-age_s / SLOW_DECAY_S)
         quick = 1.0 if is_now else slow * slow * slow / (ECHO_WEIGHT * ECHO_WEIGHT)
+        quick_tail = 1.0 if is_now else quick * (TAIL_ECHO_WEIGHT / ECHO_WEIGHT)
         by_z += quick * z
         by_category += quick * category_z
         by_ratio += quick * ratio
-        by_tail += quick * max(tail - TAIL_THRESHOLD, 0.0)
+        by_tail += quick_tail * tail_excess
         by_category_slow += slow * category_z
         by_ratio_slow += slow * ratio
         i -= 1

@@ -254,7 +254,7 @@ def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], re
         below = min(int(log_amount * 64), reference.tail.shape[1] - 2)
         part = log_amount * 64 - below
         low, high = (float(reference.tail[row, knot]) for knot in (below, below + 1))
-        z = (log_amount - float(reference.mean[row])) / float(reference.deviation[row])
+        z = (log_amount - float(reference.mean[row])) / float(reference.deviation[row]) if other.category else 0.0
         return z, low * (1.0 - part) + high * part
 
     excess = {
@@ -263,7 +263,7 @@ def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], re
         ),
         "category": lambda other: max(of_category(other)[0] - 1, 0.0),
         "ratio": lambda other: max(math.log1p(other.amount) - math.log1p(usual) - 0.5, 0.0) if n else 0.0,
-        "tail": lambda other: max(of_category(other)[1] - 1, 0.0),
+        "tail": lambda other: max(of_category(other)[1] - 2, 0.0) if other.category else 0.0,
     }
     week = [other for other in reversed(past) if event.time - other.time < 7 * DAY]
 
@@ -271,7 +271,8 @@ def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], re
         value = excess[kind](event)
         for other in week:
             slow = 0.5 * math.exp(-(event.time - other.time) / (3.0 * DAY))
-            value += (slow if days == 3 else slow * slow * slow / 0.25) * excess[kind](other)
+            weight = slow if days == 3 else slow * slow * slow / 0.25
+            value += weight * (2.0 if kind == "tail" else 1.0) * excess[kind](other)
         return value
 
     z, tail = of_category(event)

@@ -16,7 +16,7 @@ from fraudstream.features.engine import (
     SEQUENCE_STEPS,
     SEQUENCE_TIME,
 )
-from fraudstream.score.lstm import AMOUNT_BINS, SESSION_S, Lstm
+from fraudstream.score.lstm import AMOUNT_BINS, Lstm
 from fraudstream.score.steps import AMOUNT, GAP, HOUR_COS, HOUR_SIN, IS_THERE, UNKNOWN_CATEGORY, StepEncoder
 from tests.fitted import small_ensemble, small_stream
 
@@ -116,18 +116,20 @@ def test_a_spike_now_counts_in_full_and_an_earlier_one_fades() -> None:
     assert now > usual + 1.0
 
 
-def test_the_score_adds_what_each_step_exceeds_the_threshold_by_and_its_age_leaves() -> None:
+def test_one_earlier_surprise_counts_as_far_as_this_amount_is_large_and_more_of_them_fully() -> None:
     lstm = small_ensemble().lstm
     sequences = small_stream().sequences[:3200:16]  # the first ones have empty steps
     surprise, age_s = lstm.surprise(sequences)
-    expected = [
-        sum(
-            max(s - lstm.threshold, 0.0) * math.exp(-age / SESSION_S)
-            for s, age in zip(row, ages, strict=True)
-            if age >= 0
+    expected = []
+    for (*earlier, now), ages in zip(surprise.tolist(), age_s.tolist(), strict=True):
+        echoes = sorted(
+            max(s - lstm.threshold, 0.0) * math.exp(-age / (3 * DAY_S)) if age >= 0 else 0.0
+            for s, age in zip(earlier, ages, strict=False)
         )
-        for row, ages in zip(surprise.tolist(), age_s.tolist(), strict=True)
-    ]
+        expected.append(
+            max(now - lstm.threshold, 0.0) + (1.0 - math.exp(-now)) * echoes[-1] + 1.5 * sum(echoes[:-1])
+        )
+    assert any(expected)
     np.testing.assert_allclose(lstm.score(sequences), expected, rtol=1e-12)
 
 
