@@ -104,6 +104,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amount against the user's mean of all time.",
         AMOUNT,
         says="The amount of {amount:,.2f} is {times:,.1f} times what this user usually pays, {usual:,.2f}",
+        weight=3,
     ),
     Feature(
         "amount_to_max_30d",
@@ -347,7 +348,7 @@ CATALOGUE: tuple[Feature, ...] = (
         AMOUNT,
         scale="log1p",
         says="This and the last days' amounts are far above what is paid in their categories",
-        weight=3,
+        weight=4,
     ),
     Feature(
         "echo_category_3d",
@@ -384,7 +385,7 @@ CATALOGUE: tuple[Feature, ...] = (
         AMOUNT,
         scale="log1p",
         says="This and the last days' amounts are rare in their categories",
-        weight=3,
+        weight=4,
     ),
     Feature(
         "amount_is_round",
@@ -401,7 +402,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "More transactions within an hour than on the user's usual day.",
         VELOCITY,
         says="{times:,.1f} times as many transactions within an hour as on a busy day of this user",
-        weight=3,
+        weight=4,
     ),
     Feature(
         "small_burst_1h",
@@ -410,6 +411,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Small amounts in quick succession, as thieves test a card.",
         VELOCITY,
         says="{value:.0f} more very small amounts within an hour, as when a stolen card is tested",
+        weight=4,
     ),
     Feature(
         "repeat_charges_30d",
@@ -420,7 +422,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "unusual_merchant",
         says="This merchant has charged about the same amount {value:.0f} times before, and it is all the user has in "
         "this category",
-        weight=12,
+        weight=24,
     ),
     Feature(
         "dormancy",
@@ -438,7 +440,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "A strange device, the more so at a strange merchant.",
         "new_device",
         says="The device was never used by this user before the last day",
-        weight=5,
+        weight=14,
     ),
     Feature(
         "device_users",
@@ -456,7 +458,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "A place where this user never paid before the last day.",
         "unusual_location",
         says="The user never paid at this location before the last day",
-        weight=3,
+        weight=4,
     ),
     Feature(
         "travel_excess",
@@ -465,7 +467,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "How much faster than an airliner the user would have had to travel.",
         "impossible_travel",
         says="Getting here from the last known place takes {times:,.1f} times the speed of an airliner",
-        weight=12,
+        weight=24,
     ),
     Feature("account_age_days", "d", "(t - first event) / 86400", "How long the user is known.", AMOUNT, None),
     Feature(
