@@ -334,7 +334,8 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "echo_z_1d",
         "standard deviations",
-        "s + sum(s_i exp(-age_i / 1 d)) / 2 over 7 d, s = max((la - mean(la)) / deviation - 1, 0) of the user",
+        "s + max(sum((s_i - 1/6) exp(-age_i / 1 d)), 0) / 2 over 7 d, s = max((la - mean(la)) / deviation - 1, 0) of "
+        "the user",
         "Amounts above what the user pays, now and lately.",
         AMOUNT,
         scale="log1p",
@@ -343,7 +344,7 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "echo_category_1d",
         "standard deviations",
-        "the same with s = max(amount_z_category - 1, 0)",
+        "the same with s = max(amount_z_category - 1, 0), of what has a category",
         "Amounts above what is paid in their categories, now and lately.",
         AMOUNT,
         scale="log1p",
@@ -362,7 +363,7 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "echo_ratio_1d",
         "log ratio",
-        "as echo_z_1d with s = max(log((a + 1) / (lifetime mean + 1)) - 1/2, 0)",
+        "as echo_z_1d with s_i - 0.15 and s = max(log((a + 1) / (lifetime mean + 1)) - 1/2, 0)",
         "Amounts above the user's mean, now and lately.",
         AMOUNT,
         scale="log1p",
@@ -380,7 +381,8 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "echo_tail_1d",
         "nats",
-        "s + sum(s_i exp(-age_i / 1 d)) over 7 d, s = max(amount_tail_category - 2, 0), 0 for what has no category",
+        "s + max(sum((s_i - 0.27) exp(-age_i / 1 d)), 0) over 7 d, s = max(amount_tail_category - 2, 0), of what has a "
+        "category",
         "Rare amounts, now and lately.",
         AMOUNT,
         scale="log1p",

@@ -1,8 +1,10 @@
 """How surprising the amount is for its category and for everybody, and the echo of surprises shortly before; compiled.
 
-A stolen card is used in bursts. So an excess over the usual counts on for some days: s + w sum of s_i exp(-age / tau)
-over the user's last week. An earlier event's excess is measured as of today, from the profile and the reference tables
-alone, so nothing has to be remembered for it.
+A stolen card is used in bursts. So an excess s over the usual counts on for some days: s + w max(sum of (s_i -
+allowance) exp(-age / tau), 0) over the user's last week, a CUSUM that forgets (Page, Continuous Inspection Schemes,
+1954). The allowance is twice what an ordinary event exceeds the threshold by on average: else a user who buys twice as
+often, or everybody in December, would look twice as suspicious. An earlier event's excess is measured as of today, from
+the profile and the reference tables alone, so nothing has to be remembered for it.
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ TAIL_ECHO_WEIGHT = 1.0
 """Amounts that are rare in their category come in bursts as hardly anything else does."""
 SLOW_DECAY_S = 3.0 * DAY_S
 """The quick echo decays in a third of it, one day."""
-Z_THRESHOLD = 1.0
-TAIL_THRESHOLD = 2.0
-RATIO_THRESHOLD = 0.5
+Z_THRESHOLD, Z_ALLOWANCE = 1.0, 1 / 6
+"""Of a normal variable the mean excess over 1 is 1/12."""
+TAIL_THRESHOLD, TAIL_ALLOWANCE = 2.0, 0.27
+"""A surprise in nats has an exponential distribution: the mean excess over 2 is exp(-2)."""
+RATIO_THRESHOLD, RATIO_ALLOWANCE = 0.5, 0.15
+"""Of exponential amounts the mean excess of the log ratio to their mean over 1/2 is 0.07."""
 
 _CATEGORY_Z = index_of("amount_z_category")
 _TAIL = index_of("amount_tail_category")
@@ -54,6 +59,27 @@ def tail_surprise(tables: Tables, table: Int, log_amount: float) -> float:
 
 
 @compiled
+def excesses(
+    tables: Tables, cents: Int, category: Int, known: Int, mean: float, deviation: float, log_usual: float
+) -> tuple[float, float, float, float]:
+    """How far one amount exceeds what counts: the user's z, their category's z, log ratio to the user's mean, tail.
+
+    Without a category the two of it are 0: they would say once more, and louder, what the amount itself says.
+    """
+    log_amount = math.log1p(cents / 100.0)
+    z, by_category, ratio, tail = 0.0, 0.0, 0.0, 0.0
+    if known >= Z_FROM_EVENTS:
+        z = max((log_amount - mean) / deviation - Z_THRESHOLD, 0.0)
+    if known > 0:
+        ratio = max(log_amount - log_usual - RATIO_THRESHOLD, 0.0)
+    if category != ABSENT:
+        table = tables.row_of[category]
+        by_category = max((log_amount - tables.mean[table]) / tables.deviation[table] - Z_THRESHOLD, 0.0)
+        tail = max(tail_surprise(tables, table, log_amount) - TAIL_THRESHOLD, 0.0)
+    return z, by_category, ratio, tail
+
+
+@compiled
 def surprise_features(
     arena: Words,
     base: Int,
@@ -74,44 +100,31 @@ def surprise_features(
     """
     times, amounts = column_of(base, capacity, TIME), column_of(base, capacity, CENTS)
     labels = column_of(base, capacity, CATEGORY_LOCATION)
-    time, log_usual = np.int64(event[TIME]), math.log1p(usual)
+    time, cents, category = np.int64(event[TIME]), np.int64(event[CENTS]), np.int64(event[CATEGORY_LOCATION]) >> 16
+    log_amount, log_usual, table = math.log1p(cents / 100.0), math.log1p(usual), tables.row_of[category]
+    row[_CATEGORY_Z] = 0.0 if category == ABSENT else (log_amount - tables.mean[table]) / tables.deviation[table]
+    row[_TAIL] = tail_surprise(tables, table, log_amount)
     by_z, by_category, by_ratio, by_tail, by_category_slow, by_ratio_slow = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    i = at
-    while i >= start:
-        # The event itself first, then the past from the newest on.
-        is_now = i == at
-        word = event[CATEGORY_LOCATION] if is_now else arena[labels + i]
-        log_amount = math.log1p(np.int64(event[CENTS] if is_now else arena[amounts + i]) / 100.0)
-        age_s = np.int64(0) if is_now else time - np.int64(arena[times + i])
-        if age_s >= ECHO_S:
-            break
-        category = np.int64(word) >> 16
-        table = tables.row_of[category]
-        tail = tail_surprise(tables, table, log_amount)
-        # Without a category these would say once more, and twice as loud, what log_amount and the tail say.
-        category_z, tail_excess = 0.0, 0.0
-        if category != ABSENT:
-            category_z = (log_amount - tables.mean[table]) / tables.deviation[table]
-            tail_excess = max(tail - TAIL_THRESHOLD, 0.0)
-        if is_now:
-            row[_CATEGORY_Z] = category_z
-            row[_TAIL] = tail
-        z = max((log_amount - mean) / deviation - Z_THRESHOLD, 0.0) if known >= Z_FROM_EVENTS else 0.0
-        ratio = max(log_amount - log_usual - RATIO_THRESHOLD, 0.0) if known > 0 else 0.0
-        category_z = max(category_z - Z_THRESHOLD, 0.0)
-        slow = 1.0 if is_now else ECHO_WEIGHT * math.exp(-age_s / SLOW_DECAY_S)
-        quick = 1.0 if is_now else slow * slow * slow / (ECHO_WEIGHT * ECHO_WEIGHT)
-        quick_tail = 1.0 if is_now else quick * (TAIL_ECHO_WEIGHT / ECHO_WEIGHT)
-        by_z += quick * z
-        by_category += quick * category_z
-        by_ratio += quick * ratio
-        by_tail += quick_tail * tail_excess
-        by_category_slow += slow * category_z
-        by_ratio_slow += slow * ratio
+    i = at - 1
+    while i >= start and time - np.int64(arena[times + i]) < ECHO_S:
+        past_category = np.int64(arena[labels + i]) >> 16
+        z, of_category, ratio, tail = excesses(
+            tables, np.int64(arena[amounts + i]), past_category, known, mean, deviation, log_usual
+        )
+        slow = math.exp(-(time - np.int64(arena[times + i])) / SLOW_DECAY_S)
+        quick = slow * slow * slow
+        by_z += quick * (z - Z_ALLOWANCE)
+        by_ratio += quick * (ratio - RATIO_ALLOWANCE)
+        by_ratio_slow += slow * (ratio - RATIO_ALLOWANCE)
+        if past_category != ABSENT:
+            by_category += quick * (of_category - Z_ALLOWANCE)
+            by_category_slow += slow * (of_category - Z_ALLOWANCE)
+            by_tail += quick * (tail - TAIL_ALLOWANCE)
         i -= 1
-    row[_ECHO_Z] = by_z
-    row[_ECHO_CATEGORY] = by_category
-    row[_ECHO_RATIO] = by_ratio
-    row[_ECHO_TAIL] = by_tail
-    row[_ECHO_CATEGORY_3D] = by_category_slow
-    row[_ECHO_RATIO_3D] = by_ratio_slow
+    z, of_category, ratio, tail = excesses(tables, cents, category, known, mean, deviation, log_usual)
+    row[_ECHO_Z] = z + ECHO_WEIGHT * max(by_z, 0.0)
+    row[_ECHO_CATEGORY] = of_category + ECHO_WEIGHT * max(by_category, 0.0)
+    row[_ECHO_RATIO] = ratio + ECHO_WEIGHT * max(by_ratio, 0.0)
+    row[_ECHO_TAIL] = tail + TAIL_ECHO_WEIGHT * max(by_tail, 0.0)
+    row[_ECHO_CATEGORY_3D] = of_category + ECHO_WEIGHT * max(by_category_slow, 0.0)
+    row[_ECHO_RATIO_3D] = ratio + ECHO_WEIGHT * max(by_ratio_slow, 0.0)

@@ -1,9 +1,9 @@
 """An LSTM that reads a user's last transactions and says which amounts it would expect next; more than that surprises.
 
-Only the upper side counts, s = max(-log P(amount >= a) - threshold, 0), and what surprised lately, e = s exp(-age / 3 d),
-still counts: s now + P(amount < a) * the largest e + 1.5 * the other e. One large amount before may have been the
-owner's own, so it counts as far as this one is large as well; several are a streak. The plain likelihood of the next
-event finds no fraud at all.
+Only the upper side counts, s = max(-log P(amount >= a) - threshold, 0). What surprised lately counts on, e_i = s_i
+exp(-age_i / 2 d): s + P(amount < a) * the largest e + 1.5 * max(sum of the others - allowances, 0). One large amount
+before may have been the owner's own, so it counts as far as this one is large as well; several are a streak. Each step
+costs an allowance, as in features/surprise.py. The plain likelihood of the next event finds no fraud at all.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ EMBEDDING = 8
 HEAD = 24
 AMOUNT_BINS = 24
 MAX_CATEGORIES = 64
-SESSION_S = 3 * 86_400.0
+SESSION_S = 2 * 86_400.0
 STREAK_WEIGHT = 1.5
+ALLOWANCE = 0.2
+"""Twice the mean excess: a tenth of the surprises exceeds the threshold, in an exponential distribution by one nat."""
 SMALLEST_PROBABILITY = 1e-30
 
 
@@ -146,15 +148,17 @@ def _session(
 ) -> None:
     for row in range(len(surprise)):
         last = surprise.shape[1] - 1
-        earlier, largest = 0.0, 0.0
+        others, largest = 0.0, 0.0
         for step in range(last):
             if age_s[row, step] >= 0:
                 # A surprise that is not a number must reach the score, where it is seen: no comparison drops it.
                 excess = surprise[row, step] - threshold
-                echo = 0.0 if excess <= 0.0 else excess * math.exp(-age_s[row, step] / decay_s)
-                earlier += echo
+                weight = math.exp(-age_s[row, step] / decay_s)
+                echo = 0.0 if excess <= 0.0 else excess * weight
+                others += echo - ALLOWANCE * weight
                 largest = max(largest, echo)
+        others -= largest
         excess = surprise[row, last] - threshold
         now = 0.0 if excess <= 0.0 else excess
         share_below = 1.0 - math.exp(-surprise[row, last])
-        scores[row] = now + share_below * largest + STREAK_WEIGHT * (earlier - largest)
+        scores[row] = now + share_below * largest + (0.0 if others <= 0.0 else STREAK_WEIGHT * others)

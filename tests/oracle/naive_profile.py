@@ -266,14 +266,15 @@ def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], re
         "tail": lambda other: max(of_category(other)[1] - 2, 0.0) if other.category else 0.0,
     }
     week = [other for other in reversed(past) if event.time - other.time < 7 * DAY]
+    allowance = {"z": 1 / 6, "category": 1 / 6, "ratio": 0.15, "tail": 0.27}
 
     def echo(kind: str, days: int) -> float:
-        value = excess[kind](event)
+        earlier = 0.0
         for other in week:
-            slow = 0.5 * math.exp(-(event.time - other.time) / (3.0 * DAY))
-            weight = slow if days == 3 else slow * slow * slow / 0.25
-            value += weight * (2.0 if kind == "tail" else 1.0) * excess[kind](other)
-        return value
+            if kind in ("z", "ratio") or other.category:
+                slow = math.exp(-(event.time - other.time) / (3.0 * DAY))
+                earlier += (slow if days == 3 else slow * slow * slow) * (excess[kind](other) - allowance[kind])
+        return excess[kind](event) + (1.0 if kind == "tail" else 0.5) * max(earlier, 0.0)
 
     z, tail = of_category(event)
     return {
