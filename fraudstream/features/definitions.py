@@ -326,7 +326,7 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "amount_tail_category",
         "nats",
-        "-log(share of the training stream's amounts in this category that are >= a); of all amounts without a category",
+        "-log(share of the training stream's amounts in this category, or of all without one, that are >= a)",
         "How rarely anybody pays that much in this category.",
         AMOUNT,
         says="Amounts of {amount:,.2f} or more are rare in this category",
@@ -363,7 +363,7 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "echo_ratio_1d",
         "log ratio",
-        "as echo_z_1d with s_i - 0.15 and s = max(log((a + 1) / (lifetime mean + 1)) - 1/2, 0)",
+        "as echo_z_1d with s_i - 0.07 and s = max(log((a + 1) / (lifetime mean + 1)) - 1/2, 0)",
         "Amounts above the user's mean, now and lately.",
         AMOUNT,
         scale="log1p",

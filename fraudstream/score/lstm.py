@@ -1,7 +1,7 @@
 """An LSTM that reads a user's last transactions and says which amounts it would expect next; more than that surprises.
 
 Only the upper side counts, s = max(-log P(amount >= a) - threshold, 0). What surprised lately counts on, e_i = s_i
-exp(-age_i / 2 d): s + P(amount < a) * the largest e + 1.5 * max(sum of the others - allowances, 0). One large amount
+exp(-age_i / 5 d): s + P(amount < a) * the largest e + 1.5 * max(sum of the others - allowances, 0). One large amount
 before may have been the owner's own, so it counts as far as this one is large as well; several are a streak. Each step
 costs an allowance, as in features/surprise.py. The plain likelihood of the next event finds no fraud at all.
 """
@@ -27,7 +27,7 @@ EMBEDDING = 8
 HEAD = 24
 AMOUNT_BINS = 24
 MAX_CATEGORIES = 64
-SESSION_S = 2 * 86_400.0
+SESSION_S = 5 * 86_400.0
 STREAK_WEIGHT = 1.5
 ALLOWANCE = 0.2
 """Twice the mean excess: a tenth of the surprises exceeds the threshold, in an exponential distribution by one nat."""

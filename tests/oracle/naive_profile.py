@@ -266,7 +266,7 @@ def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], re
         "tail": lambda other: max(of_category(other)[1] - 2, 0.0) if other.category else 0.0,
     }
     week = [other for other in reversed(past) if event.time - other.time < 7 * DAY]
-    allowance = {"z": 1 / 6, "category": 1 / 6, "ratio": 0.15, "tail": 0.27}
+    allowance = {"z": 1 / 6, "category": 1 / 6, "ratio": 0.07, "tail": 0.27}
 
     def echo(kind: str, days: int) -> float:
         earlier = 0.0
