@@ -27,11 +27,11 @@ def html_report(order: Order, judged: Judged, found: Evaluation) -> str:
     sections = (
         ("Methods side by side", _methods(judged, found)),
         ("What an alert budget buys", _budgets(found)),
-        ("How soon a thief is noticed", tables.streak_table(found) + _STREAK_NOTE),
+        ("How soon a thief is noticed", _streaks(found)),
         ("Where it finds fraud, and where not", _groups(found)),
         ("Scores and alerts", _scores(judged, found)),
         ("What has changed since training", tables.drift_table(found) + _DRIFT_NOTE),
-        ("Reasons given", tables.reasons_table(found) + _REASONS_NOTE),
+        ("Reasons given", _reasons(found)),
         ("The costliest misses", tables.story_list(costliest_misses(judged), "No fraud stayed below the threshold.")),
         ("The loudest false alerts", tables.story_list(loudest_false_alerts(judged), "No normal payment was flagged.")),
         ("How it was measured", _how(order, judged, found)),
@@ -99,6 +99,16 @@ def _budgets(found: Evaluation) -> str:
     return "".join(tables.budget_table(found, name) for name in which) + (
         "<p>Money is the sum of the amounts of the frauds that were looked at, as the file gives them.</p>"
     )
+
+
+def _streaks(found: Evaluation) -> str:
+    campaigns = tables.campaign_table(found)
+    return tables.streak_table(found) + _STREAK_NOTE + (campaigns + _CAMPAIGN_NOTE if campaigns else "")
+
+
+def _reasons(found: Evaluation) -> str:
+    agreement = tables.agreement_table(found)
+    return tables.reasons_table(found) + _REASONS_NOTE + (agreement + _AGREEMENT_NOTE if agreement else "")
 
 
 def _groups(found: Evaluation) -> str:
@@ -202,6 +212,15 @@ def _precision_recall(judged: Judged, name: str) -> list[Point]:
 _STREAK_NOTE = (
     "<p>A streak is the frauds of one user with less than a week between them. What counts for the customer is the "
     "first one: features that remember a burst only help with the later ones.</p>"
+)
+_CAMPAIGN_NOTE = (
+    "<p>An instance is one user robbed once. It counts as noticed in time when one of its first three payments is "
+    "among the alerts; the time is the median from the first stolen payment to the first alert, over the instances "
+    "that were noticed at all.</p>"
+)
+_AGREEMENT_NOTE = (
+    "<p>How each of these campaigns is played is known, and with it the reason an investigator should read first. "
+    "A reason that is merely true as well does not count.</p>"
 )
 _DRIFT_NOTE = (
     "<p>The population stability index compares each feature's distribution in the judged payments with that in a "

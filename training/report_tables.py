@@ -81,7 +81,7 @@ def streak_table(found: Evaluation) -> str:
             f"{one.first_caught:.0%}",
             f"{one.caught_within_three:.0%}",
             f"{one.ever_caught:.0%}",
-            "never" if one.median_hours is None else f"{one.median_hours:,.1f} h",
+            _hours(one.median_hours),
         )
         for name, one in ((name, method.streaks) for name, method in found.methods.items())
         if one is not None
@@ -110,6 +110,45 @@ def group_table(found: Evaluation, kind: str, groups: dict[str, Group]) -> str:
     other = DISPLAY_NAMES[best]
     head = (kind.capitalize(), "Frauds", "Ensemble catches", f"{other} catches", "Ensemble AP", f"{other} AP")
     return table(f"By {kind}, at 1 % false alarms over all judged rows", head, rows)
+
+
+def campaign_table(found: Evaluation) -> str:
+    """How soon each campaign is noticed within the alert budget: the ensemble beside the best baseline."""
+    rows = [
+        (
+            name,
+            f"{one.instances:,}",
+            f"{one.methods[ENSEMBLE].caught_within_three:.0%}",
+            f"{one.methods[one.best_baseline].caught_within_three:.0%} ({DISPLAY_NAMES[one.best_baseline]})",
+            _hours(one.methods[ENSEMBLE].median_hours),
+            _hours(one.methods[one.best_baseline].median_hours),
+        )
+        for name, one in found.campaigns.items()
+        if one.best_baseline is not None
+    ]
+    if not rows:
+        return ""
+    share = next(iter(found.campaigns.values())).alert_share
+    head = ("Campaign", "Instances", "Ensemble: alert within three", "Best baseline", "Ensemble: time", "Its time")
+    return table(f"Campaigns, where the {share:.0%} most suspicious payments are alerts", head, rows)
+
+
+def agreement_table(found: Evaluation) -> str:
+    """Whether the reasons of frauds whose story is known are right; empty where none is."""
+    rows = [
+        (
+            name,
+            " or ".join(code.replace("_", " ") for code in one.right),
+            f"{one.flagged:,}",
+            _optional(one.right_first, ".0%"),
+            _optional(one.right_among, ".0%"),
+        )
+        for name, one in found.reasons.agreement.items()
+    ]
+    if not rows:
+        return ""
+    head = ("Campaign", "Right reason", "Frauds flagged", "Right one first", "Among the three given")
+    return table("Do the reasons name what gives the campaign away?", head, rows)
 
 
 def drift_table(found: Evaluation) -> str:
@@ -181,6 +220,12 @@ def _figure(value: float, interval: Interval | None) -> str:
 
 def _share(value: float, interval: Interval | None) -> str:
     return f"{value:.1%}" if interval is None else f"{value:.1%} ({interval[0]:.0%}–{interval[1]:.0%})"
+
+
+def _hours(value: float | None) -> str:
+    if value is None:
+        return "never"
+    return f"{value:,.1f} h" if value >= 1.0 else f"{60.0 * value:.0f} min"
 
 
 def _optional(value: float | None, form: str) -> str:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from fraudstream.decide.reasons import explanation_of
+from fraudstream.training.campaign_findings import campaigns_of
 from fraudstream.training.evaluate import Judged
 from fraudstream.training.evaluation import ENSEMBLE
-from fraudstream.training.findings import campaigns_of
 from fraudstream.training.metrics import Ints
 
 STORIES = 10
