@@ -39,7 +39,7 @@ _CAMPAIGN_HEAD = (
     "hours",
     "its hours",
     "average precision",
-    "best baseline",
+    "best baseline's",
     "right reason first, among",
 )
 _CAMPAIGN_NOTE = (
