@@ -16,6 +16,7 @@ from fraudstream.features.catalogue import index_of, model_inputs
 from fraudstream.features.kernel import FEATURE_COUNT
 from fraudstream.training import baselines
 from fraudstream.training.baselines import BASELINES, Rows, baseline_scores
+from fraudstream.training.half_space import CompiledTrees
 from fraudstream.training.metrics import Floats
 from tests.judged import silent
 
@@ -101,6 +102,23 @@ def test_half_space_trees_are_those_of_river_one_row_after_the_other(monkeypatch
     monkeypatch.setattr(baselines, "_ADVANCE_ROWS", 7)
     again = baselines.half_space_trees(sample, judged, SEED, lambda _done: None)
     np.testing.assert_array_equal(again, expected)
+
+
+@pytest.mark.parametrize("learnt_rows", [1, 13, 49, 50, 120])
+def test_compiled_trees_go_on_where_river_stands(learnt_rows: int) -> None:
+    random = np.random.default_rng(learnt_rows)
+    rows = np.round(random.normal(0.5, 0.4, (400, 3)), 1)  # ties with each other, and values outside of the limits
+    river, taken_over = (HalfSpaceTrees(n_trees=5, height=4, window_size=50, seed=2) for _ in range(2))
+    expected = []
+    for at, row in enumerate(rows.tolist()):
+        if at >= learnt_rows:
+            expected.append(river.score_one(dict(enumerate(row))))  # type: ignore[no-untyped-call]
+        else:
+            taken_over.learn_one(dict(enumerate(row)))  # type: ignore[no-untyped-call]
+        river.learn_one(dict(enumerate(row)))  # type: ignore[no-untyped-call]
+    found = CompiledTrees(taken_over, learnt_rows).score_and_learn(rows[learnt_rows:])
+    np.testing.assert_array_equal(found, expected)
+    assert len(set(expected)) > 20
 
 
 def test_a_baseline_learns_nothing_from_rows_that_come_later() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import median
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,3 +71,14 @@ def test_a_streak_that_began_before_the_judged_range_is_left_out() -> None:
     user, time_s, frauds = np.zeros(3, np.int32), np.array([0, 100, 200]), np.ones(3, np.bool_)
     assert find_streaks(user, time_s, frauds, np.array([1, 2])).count == 0
     assert detection(find_streaks(user, time_s, frauds, np.array([1, 2])), np.ones(2, np.bool_)) is None
+
+
+@pytest.mark.parametrize(("flagged", "within_three", "hours"), [(0, 1.0, 0.0), (2, 1.0, 2.0), (3, 0.0, 3.0)])
+def test_the_first_three_frauds_are_early_and_the_fourth_is_late(
+    flagged: int, within_three: float, hours: float
+) -> None:
+    streaks = find_streaks(np.zeros(4, np.int32), np.arange(4) * 3600, np.ones(4, np.bool_), np.arange(4))
+    found = detection(streaks, np.arange(4) == flagged)
+    assert found is not None
+    assert (found.caught_within_three, found.median_hours) == (within_three, hours)
+    assert (found.first_caught, found.ever_caught) == (float(flagged == 0), 1.0)
