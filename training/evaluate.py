@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fraudstream.decide.policy import Policy
 from fraudstream.decide.reasons import reasons_of
+from fraudstream.features.engine import DUPLICATE
 from fraudstream.score import artifact
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import MEMBERS
@@ -48,6 +49,7 @@ class Judged:
         history: up to the end of what is judged.
         rows: (n,) rows of the history that are judged, ascending.
         left_out: rows in the judged range whose user was known to be compromised.
+        duplicates: rows in the judged range that say again what an earlier one said; they are no transactions.
         user: (all rows of the history,) numbers of the users.
         time_s: (all rows of the history,) seconds since 1970.
         is_fraud: (all rows of the history,) labels.
@@ -67,6 +69,7 @@ class Judged:
     history: History
     rows: Ints
     left_out: int
+    duplicates: int
     user: NDArray[np.int32]
     time_s: Ints
     is_fraud: Flags
@@ -114,24 +117,21 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
     if order.without_compromised:
         rows = in_range[unknown_until_judged(times_s // _DAY_S, users, labels, in_range, order.label_delay_days)]
     check_labels(order, labels[rows])
+    left_out = len(in_range) - len(rows)
     sample = sample_rows(order, model.manifest.training, times_s, int(in_range[0]))
     scored = _replay_and_score(order, model, history, sample, rows, stage)
+    duplicates, rows = len(rows) - len(scored.judged), scored.judged
+    check_labels(order, labels[rows])
     amounts = history.numbers("amount")
     failed = tuple(name for at, name in enumerate(MEMBERS) if np.isnan(scored.members[:, at]).any())
     scores = {ENSEMBLE: scored.anomaly}
     scores |= {name: scored.members[:, at] for at, name in enumerate(MEMBERS) if name not in failed}
-    if other is not None and _have_equal_features(scored, other):
-        scores |= {name: other.scores[name] for name in BASELINES}
-    else:
-        fit_to, told = (
-            Rows(amounts[at], times_s[at], features)
-            for at, features in ((sample, scored.reference), (rows, scored.features))
-        )
-        scores |= baseline_scores(fit_to, told, order.seed, stage)
+    scores |= _of_baselines(order, amounts, times_s, scored, stage, other)
     return Judged(
         history=history,
         rows=rows,
-        left_out=len(in_range) - len(rows),
+        left_out=left_out,
+        duplicates=duplicates,
         user=users,
         time_s=times_s,
         is_fraud=labels,
@@ -152,8 +152,10 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
-    """What replay and model give for the judged rows, and the features of the sample."""
+    """What replay and model give for the judged rows, and the features of the sample; neither has a duplicate."""
 
+    judged: Ints
+    sample: Ints
     features: NDArray[np.float32]
     reference: NDArray[np.float32]
     anomaly: Floats
@@ -174,6 +176,7 @@ def _replay_and_score(
             skip_rows=first,
             progress=lambda done, _total: advance(done),
         )
+    judged, sample = (rows[replay.status[rows - first] != DUPLICATE] for rows in (judged, sample))
     features = replay.features[judged - first]
     anomaly, members = np.empty(len(judged)), np.empty((len(judged), len(MEMBERS)))
     surprise: NDArray[np.float32] | None = None
@@ -187,7 +190,19 @@ def _replay_and_score(
             surprise[block] = scores.surprise
             advance(min(start + _SCORE_ROWS, len(judged)))
     assert surprise is not None  # noqa: S101  there is at least one judged row
-    return _Scored(features, replay.features[sample - first], anomaly, members, surprise)
+    return _Scored(judged, sample, features, replay.features[sample - first], anomaly, members, surprise)
+
+
+def _of_baselines(
+    order: Order, amounts: Floats, times_s: Ints, scored: _Scored, stage: Stage, other: Judged | None
+) -> dict[str, Floats]:
+    if other is not None and _have_equal_features(scored, other):
+        return {name: other.scores[name] for name in BASELINES}
+    sample, judged = (
+        Rows(amounts[rows], times_s[rows], features)
+        for rows, features in ((scored.sample, scored.reference), (scored.judged, scored.features))
+    )
+    return dict(baseline_scores(sample, judged, order.seed, stage))
 
 
 def _have_equal_features(scored: _Scored, other: Judged) -> bool:

@@ -190,6 +190,7 @@ class Evaluation:
         frauds: among them.
         users: among them.
         left_out: rows of users known to be compromised.
+        duplicates: rows that repeat an earlier one; left out as well.
         first_event_time: of the judged rows.
         last_event_time: of the same.
         model_version: of the judged model.
@@ -210,6 +211,7 @@ class Evaluation:
     frauds: int
     users: int
     left_out: int
+    duplicates: int
     first_event_time: datetime
     last_event_time: datetime
     model_version: str

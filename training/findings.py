@@ -89,6 +89,7 @@ def find(judged: Judged, contamination: float, seed: int, draws: int, stage: Sta
         frauds=int(is_fraud.sum()),
         users=len(present),
         left_out=judged.left_out,
+        duplicates=judged.duplicates,
         first_event_time=_moment(time_s[0]),
         last_event_time=_moment(time_s[-1]),
         model_version=judged.manifest.model_version,

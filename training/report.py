@@ -230,6 +230,7 @@ def _how(order: Order, judged: Judged, found: Evaluation) -> str:
         f"Baselines were fitted to {len(judged.reference):,} payments from before; ECOD, HBOS and Half-Space Trees "
         "read the very inputs that the model reads.",
         f"Intervals: 95% of {order.draws} bootstrap draws of users, the same for all methods (seed {order.seed}).",
+        *([f"{found.duplicates:,} rows repeat an earlier one and are left out."] if found.duplicates else []),
         "The report quotes single payments: keep it as you keep the data.",
     )
     return "<ul>" + "".join(f"<li>{escape(fact)}</li>" for fact in facts) + "</ul>"

@@ -162,6 +162,7 @@ def _hours(value: float | None) -> str:
 
 def _facts(found: Evaluation) -> Iterator[tuple[str, str]]:
     removed = f"; {found.left_out:,} rows of known cards left out" if found.left_out else ""
+    removed += f"; {found.duplicates:,} duplicates left out" if found.duplicates else ""
     yield "judged", f"{found.rows:,} transactions of {found.users:,} users, {found.frauds:,} frauds{removed}"
     for name, one in found.differences.items():
         sure = "" if one.interval is None else f" ({one.interval[0]:+.3f} to {one.interval[1]:+.3f})"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
@@ -102,6 +103,19 @@ def test_the_scenario_of_the_handbook_counts_as_the_campaign_where_there_is_no_o
     assert read_labelled(scenario).frauds_by_campaign() == small_history().frauds_by_campaign()
     assert campaign_column(order) == "campaign"
     assert campaign_column(replace(order, columns={"campaign": "kind"})) == "kind"
+
+
+def test_a_row_that_comes_twice_is_judged_once_and_counted(tmp_path: Path) -> None:
+    _, judged = small_judged()
+    order = small_order(tmp_path)
+    table = small_history().table
+    again = [len(table) - 7, int(judged.rows[0]) + 3, 2000]  # the last of them is none that is judged
+    write(History(pa.concat_tables([table, table.take(pa.array(again))]).sort_by("timestamp")), order.source)
+    found = judge_model(order, silent)
+    assert found.duplicates == 2
+    np.testing.assert_array_equal(found.scores[ENSEMBLE], judged.scores[ENSEMBLE])
+    np.testing.assert_array_equal(found.amount, judged.amount)
+    assert judged.duplicates == 0
 
 
 @pytest.mark.parametrize(
