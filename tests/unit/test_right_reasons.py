@@ -73,12 +73,13 @@ def test_agreement_counts_the_leading_reason_and_any_of_them() -> None:
     right = Right(("high_velocity",), ("unusual_amount",), 250.0)
     given = [
         (1.0, ("high_velocity", "new_device")),
+        (1.0, ("high_velocity", "unusual_time", "new_device")),
         (1.0, ("new_device", "high_velocity")),
         (1.0, ("unusual_amount",)),  # right for a large one only
         (250.0, ("unusual_amount",)),
     ]
     found = agreement(right, given)
-    assert (found.flagged, found.right_first, found.right_among) == (4, 0.5, 0.75)
+    assert (found.flagged, found.right_first, found.right_among) == (5, 0.6, 0.8)
     assert found.right == ("high_velocity", "unusual_amount")
     assert agreement(right, ()).right_first is None
 
