@@ -135,7 +135,7 @@ def test_what_cannot_be_read_or_written_is_told_before_the_work(
     monkeypatch.chdir(tmp_path)
     Path("plain.md").write_text("no marks\n", encoding="utf-8")
     Path("empty").mkdir()
-    assert main(arguments) == 2
+    assert main(["--quick", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("evaluate-models: ")
     assert error.count("\n") == 1
