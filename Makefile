@@ -54,6 +54,10 @@ typecheck: .venv/.installed-dev ## mypy --strict over code, tests, benchmarks an
 bench: .venv/.installed-bench ## CPU per event of the full path against Faust's pass-through, on a real broker
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: evaluate-models
+evaluate-models: .venv/.installed-evaluate ## trains and judges models on ../shared/data and a simulated stream, seeds 0 and 1
+	@$(BIN)/python -m fraudstream.training.evaluate_models $(ARGS)
+
 .PHONY: kafka
 kafka: .venv/.installed-test ## a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (Java and Maven)
 	@$(BIN)/python -m tests.servers.kafka $(ARGS)

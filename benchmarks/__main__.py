@@ -15,15 +15,17 @@ from pathlib import Path
 
 from benchmarks.broker import running_broker
 from benchmarks.cases import CASES
-from benchmarks.machine import this_machine
 from benchmarks.measure import PARTITIONS, SETTLE_S, measure
 from benchmarks.records import Records, load_records
 from benchmarks.report import Run, as_json, markdown_page, markdown_table, verdict_line
 from benchmarks.summary import Sample, order_of_round
 from fraudstream.errors import FraudstreamError
+from fraudstream.machine import this_machine
 from tests.servers.jars import KAFKA_VERSION, ServerUnavailableError
 
 WARM_UP_RECORDS = 2_000
+LIBRARIES = ("faust-streaming", "aiokafka", "msgspec", "numba", "numpy", "rocksdict", "torch", "uvloop")
+"""Whose versions have a say in the figures."""
 
 
 def main() -> int:
@@ -65,7 +67,7 @@ def _run(rows: int, repeats: int) -> Run:
         samples = _measure_all(bootstrap, records, repeats)
     return Run(
         date=datetime.now(UTC),
-        machine=this_machine(),
+        machine=this_machine(LIBRARIES),
         broker="the Kafka of KAFKA_SERVERS" if given else f"one Kafka {KAFKA_VERSION} broker on the same machine",
         partitions=PARTITIONS,
         source=records.source,

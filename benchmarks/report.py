@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.cases import CASES, FULL_PATH, STOCK, STOCK_UVLOOP
-from benchmarks.machine import Machine
 from benchmarks.summary import Figures, Sample, Spread, summarise
+from fraudstream.machine import Machine
 
 TARGET_RATIO = 0.5
 """The full path may cost at most this share of Faust's stock pass-through, which does nothing with an event."""

@@ -22,6 +22,8 @@ LEAKED_BEFORE_SHARE = 0.6
 MOST_ATTEMPTS = 4
 CHARGED_WITHIN_DAYS = 14
 FEWEST_OWN_PURCHASES = 10
+SMALLEST_HAUL_USD = 250
+"""What a tested card is used for in the end costs at least this; each test costs a few dollars."""
 
 _CHEAP = np.array([CATEGORY_INDEX[name] for name in ("digital_goods", "subscriptions", "general_retail")])
 _RESOLD = np.array([CATEGORY_INDEX[name] for name in ("electronics", "jewelry", "gift_cards")])
@@ -107,7 +109,7 @@ def card_testing(under: Underworld, sizes: Ints) -> Purchases:
         time_s=under.moments(len(sizes), 2_000)[episode.number] + episode.elapsed(gap_s),
         merchant=under.merchants(category),
         device=under.devices(len(sizes))[episode.number],
-        amount_usd=cents(np.where(last, rng.uniform(250, 900, rows), rng.uniform(0.5, 4.5, rows))),
+        amount_usd=cents(np.where(last, rng.uniform(SMALLEST_HAUL_USD, 900, rows), rng.uniform(0.5, 4.5, rows))),
     )
 
 

@@ -5,74 +5,40 @@ read -> replay from the file's start -> score -> baselines -> findings; labels a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fraudstream.decide.policy import Policy
 from fraudstream.decide.reasons import reasons_of
-from fraudstream.errors import DataFileError
+from fraudstream.features.engine import DUPLICATE
 from fraudstream.score import artifact
 from fraudstream.score.calibration import MemberWeights
-from fraudstream.score.ensemble import DEFAULT_WEIGHTS, MEMBERS
-from fraudstream.training.baselines import Rows, Stage, baseline_scores
+from fraudstream.score.ensemble import MEMBERS
+from fraudstream.training.baselines import BASELINES, Rows, Stage, baseline_scores
+from fraudstream.training.evaluate_rows import (
+    Order,
+    campaign_column,
+    check_labels,
+    first_judged,
+    overlaps,
+    read_labelled,
+    sample_rows,
+)
 from fraudstream.training.evaluation import ENSEMBLE
-from fraudstream.training.history import History, Moment, moment_ns, read_history
-from fraudstream.training.known_cards import LABEL_DELAY_DAYS, unknown_until_judged
+from fraudstream.training.history import History
+from fraudstream.training.known_cards import unknown_until_judged
 from fraudstream.training.metrics import Flags, Floats, Ints
 from fraudstream.training.replay import replay_features
 from fraudstream.training.split import check_borders
+from fraudstream.training.times import NS_PER_S
 from fraudstream.verdict import Reason
 
-DRAWS = 200
-SAMPLE_ROWS = 100_000
-FEWEST_SAMPLE_ROWS = 500
-SCENARIO = "fraud_scenario"
-"""How the Handbook's files name what a history calls `campaign`."""
+__all__ = ["Judged", "Order", "judge_model"]
 
 _SCORE_ROWS = 16_384
-_NS_PER_S = 1_000_000_000
 _DAY_S = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is asked for.
-
-    Attributes:
-        model: directory of the model.
-        source: a labelled .parquet or .csv file; it is read from its start, so that profiles are warm.
-        since: first moment that is judged.
-        until: first moment that is not; None: the file's end.
-        columns: our name -> the file's, where they differ.
-        label_delay_days: after how many days a fraud is known.
-        without_compromised: leaves out users whose fraud was known by then; see `unknown_until_judged`.
-        seed: of the baselines and the bootstrap.
-        draws: of the bootstrap.
-        contamination: as the worker's setting.
-        weights: as the worker's setting.
-        allowed_lateness_s: as the worker's setting.
-    """
-
-    model: Path
-    source: Path
-    since: Moment
-    until: Moment = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    label_delay_days: int = LABEL_DELAY_DAYS
-    without_compromised: bool = False
-    seed: int = 1
-    draws: int = DRAWS
-    contamination: float = 0.10
-    weights: MemberWeights = DEFAULT_WEIGHTS
-    allowed_lateness_s: int = 3600
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +49,7 @@ class Judged:
         history: up to the end of what is judged.
         rows: (n,) rows of the history that are judged, ascending.
         left_out: rows in the judged range whose user was known to be compromised.
+        duplicates: rows in the judged range that say again what an earlier one said; they are no transactions.
         user: (all rows of the history,) numbers of the users.
         time_s: (all rows of the history,) seconds since 1970.
         is_fraud: (all rows of the history,) labels.
@@ -96,11 +63,13 @@ class Judged:
         threshold: of the ensemble's score; above it is flagged.
         manifest: of the model.
         has_seen_judged: whether the model's training range reaches into what is judged.
+        campaign_column: how the file names the history's `campaign`.
     """
 
     history: History
     rows: Ints
     left_out: int
+    duplicates: int
     user: NDArray[np.int32]
     time_s: Ints
     is_fraud: Flags
@@ -115,6 +84,7 @@ class Judged:
     weights: MemberWeights
     manifest: artifact.Manifest
     has_seen_judged: bool
+    campaign_column: str
 
     def reasons(self, at: int) -> tuple[Reason, ...]:
         """What a verdict would give as reasons for the judged row at this place."""
@@ -123,8 +93,14 @@ class Judged:
         )
 
 
-def judge_model(order: Order, stage: Stage) -> Judged:
+def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judged:
     """Scores the file's rows from `since` on by the model, its members and all baselines.
+
+    Args:
+        order: what is asked for.
+        stage: shows the steps that take long.
+        other: what was said of another model by the same order: where the features of both are equal, so are the
+            baselines' scores, and they are taken from it.
 
     Raises:
         DataFileError: the file cannot be read, has no labels, or too little before or after `since`.
@@ -134,31 +110,28 @@ def judge_model(order: Order, stage: Stage) -> Judged:
     check_borders(order.since, order.until)
     model = artifact.load(order.model, order.weights)
     history = read_labelled(order)
-    times_s = history.numbers("timestamp") // _NS_PER_S
+    times_s = history.numbers("timestamp") // NS_PER_S
     users, labels = history.codes("user_id").codes, history.numbers("is_fraud") == 1
-    in_range = np.arange(_first_judged(order, history), len(history))
+    in_range = np.arange(first_judged(order, history), len(history))
     rows = in_range
     if order.without_compromised:
         rows = in_range[unknown_until_judged(times_s // _DAY_S, users, labels, in_range, order.label_delay_days)]
-    _check_labels(order, labels[rows])
-    sample = _sample_rows(order, model.manifest.training, times_s, int(in_range[0]))
+    check_labels(order, labels[rows])
+    left_out = len(in_range) - len(rows)
+    sample = sample_rows(order, model.manifest.training, times_s, int(in_range[0]))
     scored = _replay_and_score(order, model, history, sample, rows, stage)
+    duplicates, rows = len(rows) - len(scored.judged), scored.judged
+    check_labels(order, labels[rows])
     amounts = history.numbers("amount")
     failed = tuple(name for at, name in enumerate(MEMBERS) if np.isnan(scored.members[:, at]).any())
     scores = {ENSEMBLE: scored.anomaly}
     scores |= {name: scored.members[:, at] for at, name in enumerate(MEMBERS) if name not in failed}
-    scores |= dict(
-        baseline_scores(
-            Rows(amounts[sample], times_s[sample], scored.reference),
-            Rows(amounts[rows], times_s[rows], scored.features),
-            order.seed,
-            stage,
-        )
-    )
+    scores |= _of_baselines(order, amounts, times_s, scored, stage, other)
     return Judged(
         history=history,
         rows=rows,
-        left_out=len(in_range) - len(rows),
+        left_out=left_out,
+        duplicates=duplicates,
         user=users,
         time_s=times_s,
         is_fraud=labels,
@@ -172,32 +145,17 @@ def judge_model(order: Order, stage: Stage) -> Judged:
         threshold=Policy(order.contamination).threshold,
         weights=order.weights,
         manifest=model.manifest,
-        has_seen_judged=_overlaps(model.manifest.training, int(times_s[in_range[0]]), int(times_s[-1])),
+        has_seen_judged=overlaps(model.manifest.training, int(times_s[in_range[0]]), int(times_s[-1])),
+        campaign_column=campaign_column(order),
     )
-
-
-def read_labelled(order: Order) -> History:
-    """The whole history up to `until`, with labels; a column fraud_scenario counts as the campaign.
-
-    Raises:
-        DataFileError: the file cannot be read, or has no labels.
-    """
-    columns, names = dict(order.columns), _column_names(order.source)
-    if SCENARIO in names and "campaign" not in names and "campaign" not in columns:
-        columns["campaign"] = SCENARIO
-    history = read_history(order.source, columns, until=order.until)
-    if "is_fraud" not in history:
-        raise DataFileError(
-            f"{order.source}: expected labels in a column is_fraud (0 or 1), got {', '.join(history.columns)}; "
-            "name the column with --columns is_fraud=COLUMN"
-        )
-    return history
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
-    """What replay and model give for the judged rows, and the features of the sample."""
+    """What replay and model give for the judged rows, and the features of the sample; neither has a duplicate."""
 
+    judged: Ints
+    sample: Ints
     features: NDArray[np.float32]
     reference: NDArray[np.float32]
     anomaly: Floats
@@ -218,6 +176,7 @@ def _replay_and_score(
             skip_rows=first,
             progress=lambda done, _total: advance(done),
         )
+    judged, sample = (rows[replay.status[rows - first] != DUPLICATE] for rows in (judged, sample))
     features = replay.features[judged - first]
     anomaly, members = np.empty(len(judged)), np.empty((len(judged), len(MEMBERS)))
     surprise: NDArray[np.float32] | None = None
@@ -231,67 +190,22 @@ def _replay_and_score(
             surprise[block] = scores.surprise
             advance(min(start + _SCORE_ROWS, len(judged)))
     assert surprise is not None  # noqa: S101  there is at least one judged row
-    return _Scored(features, replay.features[sample - first], anomaly, members, surprise)
+    return _Scored(judged, sample, features, replay.features[sample - first], anomaly, members, surprise)
 
 
-def _column_names(source: Path) -> list[str]:
-    try:
-        schema = pq.read_schema(source) if source.suffix == ".parquet" else pa_csv.open_csv(source).schema
-    except (OSError, pa.ArrowException):
-        return []  # reading the file says what is wrong with it
-    return list(schema.names)
-
-
-def _first_judged(order: Order, history: History) -> int:
-    first = 0 if order.since is None else int(history.numbers("timestamp").searchsorted(moment_ns(order.since)))
-    if first == len(history):
-        end = f"the file's last is of {_moment(history, -1)}" if len(history) else "the file has none before --until"
-        raise DataFileError(
-            f"{order.source}: expected transactions to judge from --since {order.since} on, got none: {end}"
-        )
-    return first
-
-
-def _check_labels(order: Order, labels: Flags) -> None:
-    frauds = int(labels.sum())
-    if 0 < frauds < len(labels):
-        return
-    came = "no row at all" if not len(labels) else "no fraud" if not frauds else "nothing but frauds"
-    todo = "judge a longer range with --since and --until"
-    if order.without_compromised:
-        todo += ", or leave out --without-compromised"
-    raise DataFileError(
-        f"{order.source}: expected frauds and others to tell apart from --since {order.since} on, got {came} "
-        f"in {len(labels):,} judged rows; {todo}"
+def _of_baselines(
+    order: Order, amounts: Floats, times_s: Ints, scored: _Scored, stage: Stage, other: Judged | None
+) -> dict[str, Floats]:
+    if other is not None and _have_equal_features(scored, other):
+        return {name: other.scores[name] for name in BASELINES}
+    sample, judged = (
+        Rows(amounts[rows], times_s[rows], features)
+        for rows, features in ((scored.sample, scored.reference), (scored.judged, scored.features))
     )
+    return dict(baseline_scores(sample, judged, order.seed, stage))
 
 
-def _sample_rows(order: Order, training: artifact.TrainingFacts, times_s: Ints, first_judged: int) -> Ints:
-    """Rows for the baselines to learn from: out of the model's own training range, but never from `since` on.
-
-    Where the file holds little of that range, they come from the later half of what precedes `since`.
-    """
-    begin = int(np.searchsorted(times_s, _seconds(training.first_event_time)))
-    end = int(np.searchsorted(times_s, _seconds(training.last_event_time), side="right"))
-    end = min(end, first_judged)
-    if end - begin < FEWEST_SAMPLE_ROWS:
-        begin, end = first_judged // 2, first_judged
-    if end - begin < FEWEST_SAMPLE_ROWS:
-        raise DataFileError(
-            f"{order.source}: expected at least {2 * FEWEST_SAMPLE_ROWS:,} transactions before --since {order.since}, "
-            f"got {first_judged:,}: profiles and baselines need a past; choose a later --since, or a longer file"
-        )
-    chosen = np.random.default_rng(order.seed).choice(end - begin, min(end - begin, SAMPLE_ROWS), replace=False)
-    return begin + np.sort(chosen)
-
-
-def _overlaps(training: artifact.TrainingFacts, first_s: int, last_s: int) -> bool:
-    return _seconds(training.first_event_time) <= last_s and first_s <= _seconds(training.last_event_time)
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
-
-
-def _moment(history: History, row: int) -> str:
-    return f"{datetime.fromtimestamp(int(history.numbers('timestamp')[row]) // _NS_PER_S, UTC):%Y-%m-%dT%H:%M:%SZ}"
+def _have_equal_features(scored: _Scored, other: Judged) -> bool:
+    return np.array_equal(scored.features, other.features, equal_nan=True) and np.array_equal(
+        scored.reference, other.reference, equal_nan=True
+    )

@@ -93,6 +93,30 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class CampaignDetection:
+    """How soon one campaign is noticed where only the most suspicious rows are alerts.
+
+    Attributes:
+        frauds: its judged ones.
+        instances: its streaks that begin in the judged range: one user robbed once.
+        alert_share: of the judged rows that are alerts, whatever they turn out to be.
+        is_caught: whether the ensemble has an alert on one of the first three frauds of enough instances; None where
+            there is no instance.
+        best_baseline: the baseline that notices most instances so early; None where there is no instance.
+        lead: the ensemble's share of instances noticed so early, less that baseline's.
+        methods: of every method; empty where there is no instance.
+    """
+
+    frauds: int
+    instances: int
+    alert_share: float
+    is_caught: bool | None
+    best_baseline: str | None
+    lead: float | None
+    methods: dict[str, StreakDetection]
+
+
+@dataclass(frozen=True, slots=True)
 class Week:
     """Seven days of alerts, the last perhaps fewer; `start` is a date."""
 
@@ -126,16 +150,35 @@ class AlertRate:
 
 
 @dataclass(frozen=True, slots=True)
-class Reasons:
-    """Which reason leads where the ensemble flags.
+class Agreement:
+    """Whether verdicts name what gives a campaign away.
 
     Attributes:
-        leading: reason code -> flagged rows.
+        right: reason codes that do; see `fraudstream.training.right_reasons`.
+        flagged: frauds of the campaign that the ensemble flags.
+        right_first: share of them whose leading reason is right; None where none is flagged.
+        right_among: share of them with a right one among all their reasons.
+    """
+
+    right: tuple[str, ...]
+    flagged: int
+    right_first: float | None
+    right_among: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Which reasons are given where the ensemble flags.
+
+    Attributes:
+        leading: reason code -> flagged rows that it leads.
         by_campaign: campaign -> reason code -> its flagged frauds; without campaigns all frauds are one.
+        agreement: campaign -> whether its reasons are right, for campaigns of which that is known.
     """
 
     leading: dict[str, int]
     by_campaign: dict[str, dict[str, int]]
+    agreement: dict[str, Agreement]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +190,7 @@ class Evaluation:
         frauds: among them.
         users: among them.
         left_out: rows of users known to be compromised.
+        duplicates: rows that repeat an earlier one; left out as well.
         first_event_time: of the judged rows.
         last_event_time: of the same.
         model_version: of the judged model.
@@ -156,6 +200,7 @@ class Evaluation:
         methods: ensemble, members, then baselines.
         differences: measure -> the ensemble against the best baseline.
         groups: `month`, `category` and `campaign`, as far as the file has them -> name -> figures.
+        campaigns: campaign -> how soon it is noticed; empty where the file has none.
         alert_rate: of the ensemble.
         calibration: [score, share of the judged rows above it]; a calibrated score s has 1 - s above it.
         drift: feature -> population stability index against the sample from before, most changed first.
@@ -166,6 +211,7 @@ class Evaluation:
     frauds: int
     users: int
     left_out: int
+    duplicates: int
     first_event_time: datetime
     last_event_time: datetime
     model_version: str
@@ -175,6 +221,7 @@ class Evaluation:
     methods: dict[str, Method]
     differences: dict[str, Difference]
     groups: dict[str, dict[str, Group]]
+    campaigns: dict[str, CampaignDetection]
     alert_rate: AlertRate
     calibration: list[tuple[float, float]]
     drift: dict[str, float]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from fraudstream.features.catalogue import FEATURE_NAMES
 from fraudstream.training.baselines import BASELINES, Stage
+from fraudstream.training.campaign_findings import campaigns_of, how_soon_noticed
 from fraudstream.training.evaluate import Judged
 from fraudstream.training.evaluation import (
     ENSEMBLE,
@@ -22,7 +22,6 @@ from fraudstream.training.evaluation import (
     Group,
     GroupFigures,
     Method,
-    Reasons,
     Week,
 )
 from fraudstream.training.metrics import (
@@ -38,6 +37,7 @@ from fraudstream.training.metrics import (
     most_suspicious,
     population_stability_index,
 )
+from fraudstream.training.reason_findings import reasons_given
 from fraudstream.training.streaks import detection, find_streaks
 
 ONE_PERCENT = 0.01
@@ -89,6 +89,7 @@ def find(judged: Judged, contamination: float, seed: int, draws: int, stage: Sta
         frauds=int(is_fraud.sum()),
         users=len(present),
         left_out=judged.left_out,
+        duplicates=judged.duplicates,
         first_event_time=_moment(time_s[0]),
         last_event_time=_moment(time_s[-1]),
         model_version=judged.manifest.model_version,
@@ -98,10 +99,11 @@ def find(judged: Judged, contamination: float, seed: int, draws: int, stage: Sta
         methods=methods,
         differences=_differences(methods, drawn),
         groups=dict(_groups(judged, is_fraud, time_s, campaign, thresholds)),
+        campaigns=how_soon_noticed(judged, ONE_PERCENT),
         alert_rate=_alert_rate(judged, is_fraud, time_s, contamination),
         calibration=[(point, float((judged.scores[ENSEMBLE] > point).mean())) for point in CALIBRATION_POINTS],
         drift=_drift(judged),
-        reasons=_reasons(judged, is_fraud, campaign),
+        reasons=reasons_given(judged, campaign),
     )
 
 
@@ -119,14 +121,6 @@ def budget(scores: Floats, is_fraud: Flags, amount: Floats, share: float) -> Bud
         money_saved=round(float(amount[caught].sum()), 2),
         money_share=float(amount[caught].sum()) / stolen if stolen else 0.0,
     )
-
-
-def campaigns_of(judged: Judged) -> NDArray[np.object_] | None:
-    """Campaign of each judged row, "" for none; None where the file has none."""
-    if "campaign" not in judged.history:
-        return None
-    codes, names = judged.history.codes("campaign")
-    return np.array([*(name or "" for name in names), ""], object)[codes[judged.rows]]
 
 
 def _draws(
@@ -226,20 +220,6 @@ def _drift(judged: Judged) -> dict[str, float]:
         for at, name in enumerate(FEATURE_NAMES)
     }
     return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def _reasons(judged: Judged, is_fraud: Flags, campaign: NDArray[np.object_] | None) -> Reasons:
-    leading: Counter[str] = Counter()
-    by_campaign: dict[str, Counter[str]] = {}
-    for at in np.flatnonzero(judged.scores[ENSEMBLE] > judged.threshold).tolist():
-        code = judged.reasons(at)[0].code
-        leading[code] += 1
-        if is_fraud[at]:
-            name = "all frauds" if campaign is None else str(campaign[at]) or "(none)"
-            by_campaign.setdefault(name, Counter())[code] += 1
-    return Reasons(
-        dict(leading.most_common()), {name: dict(by_campaign[name].most_common()) for name in sorted(by_campaign)}
-    )
 
 
 def _known(value: float) -> float | None:

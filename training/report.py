@@ -27,13 +27,13 @@ def html_report(order: Order, judged: Judged, found: Evaluation) -> str:
     sections = (
         ("Methods side by side", _methods(judged, found)),
         ("What an alert budget buys", _budgets(found)),
-        ("How soon a thief is noticed", tables.streak_table(found) + _STREAK_NOTE),
+        ("How soon a thief is noticed", _streaks(found)),
         ("Where it finds fraud, and where not", _groups(found)),
         ("Scores and alerts", _scores(judged, found)),
         ("What has changed since training", tables.drift_table(found) + _DRIFT_NOTE),
-        ("Reasons given", tables.reasons_table(found) + _REASONS_NOTE),
-        ("The costliest misses", tables.story_list(costliest_misses(judged), "No fraud stayed below the threshold.")),
-        ("The loudest false alerts", tables.story_list(loudest_false_alerts(judged), "No normal payment was flagged.")),
+        ("Reasons given", _reasons(found)),
+        ("The costliest misses", _misses(judged, found)),
+        ("The loudest false alerts", _false_alerts(judged, found)),
         ("How it was measured", _how(order, judged, found)),
     )
     body = "".join(f"<section><h2>{escape(heading)}</h2>{content}</section>" for heading, content in sections)
@@ -52,7 +52,7 @@ def _summary(found: Evaluation) -> str:
         f"Of {found.rows:,} payments by {found.users:,} users from {found.first_event_time:%-d %B %Y} to "
         f"{found.last_event_time:%-d %B %Y}, {found.frauds:,} ({found.frauds / found.rows:.2%}) were fraud.",
         f"At one false alarm in a hundred normal payments, the model finds {ensemble.tpr_at_1pct_fpr:.0%} of the "
-        f"frauds; the {budget.alerts:,} most suspicious payments (1 %) hold {budget.money_share:.0%} of the stolen "
+        f"frauds; the {budget.alerts:,} most suspicious payments (1%) hold {budget.money_share:.0%} of the stolen "
         "money.",
         *(tables.lead_sentence(measure, one) for measure, one in found.differences.items()),
     ]
@@ -87,9 +87,10 @@ def _methods(judged: Judged, found: Evaluation) -> str:
     )
     note = (
         "<p>Average precision is the mean share of fraud among the alerts, over all frauds; guessing gives "
-        f"{found.frauds / found.rows:.3f}. The members are the ensemble's parts, the rest are baselines that never saw "
-        f"a label either. Card precision: of the {CARDS_A_DAY} most suspicious cards of a day, how many are "
-        f"compromised; perfect knowledge would give {found.card_precision_100_at_best:.1%} here.</p>"
+        f"{found.frauds / found.rows:.3f}. AUC is the chance that a fraud scores higher than a normal payment. The "
+        "members are the ensemble's parts, the rest are baselines that never saw a label either. Card precision: of "
+        f"the {CARDS_A_DAY} most suspicious cards of a day, how many are compromised; perfect knowledge would give "
+        f"{found.card_precision_100_at_best:.1%} here.</p>"
     )
     return tables.methods_table(found) + note + curves
 
@@ -99,6 +100,16 @@ def _budgets(found: Evaluation) -> str:
     return "".join(tables.budget_table(found, name) for name in which) + (
         "<p>Money is the sum of the amounts of the frauds that were looked at, as the file gives them.</p>"
     )
+
+
+def _streaks(found: Evaluation) -> str:
+    campaigns = tables.campaign_table(found)
+    return tables.streak_table(found) + _STREAK_NOTE + (campaigns + _CAMPAIGN_NOTE if campaigns else "")
+
+
+def _reasons(found: Evaluation) -> str:
+    agreement = tables.agreement_table(found)
+    return tables.reasons_table(found) + _REASONS_NOTE + (agreement + _AGREEMENT_NOTE if agreement else "")
 
 
 def _groups(found: Evaluation) -> str:
@@ -114,16 +125,21 @@ def _scores(judged: Judged, found: Evaluation) -> str:
     edges = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
     normal, fraud = (np.histogram(scores[chosen], edges)[0] for chosen in (~is_fraud, is_fraud))
     ticks = [(at / 5, f"{at / 5:g}") for at in range(6)]
+    counts = count_axis("Payments (logarithmic)", int(normal.max()))
+    at = judged.threshold
     histogram = chart(
         "Scores of normal payments and of frauds",
         Axis("Anomaly score", 0.0, 1.0, ticks),
-        count_axis("Payments (logarithmic)", int(normal.max())),
+        counts,
         [
-            Bars(name, colour, list(zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)))
-            for name, colour, counts in (("normal", GREY, normal), ("fraud", RED, fraud))
+            *(
+                Bars(name, colour, list(zip(edges[:-1].tolist(), edges[1:].tolist(), height.tolist(), strict=True)))
+                for name, colour, height in (("normal", GREY, normal), ("fraud", RED, fraud))
+            ),
+            Line(f"threshold: {at:g}", BLUE, [(at, counts.low), (at, counts.high)], is_dashed=True),
         ],
     )
-    return histogram + _calibration(found) + _alert_rate(found)
+    return histogram + _SCORE_NOTE + _calibration(found) + _alert_rate(found)
 
 
 def _calibration(found: Evaluation) -> str:
@@ -133,14 +149,17 @@ def _calibration(found: Evaluation) -> str:
         Axis(label, 0.0005, 0.7, ticks, is_log=True)
         for label in ("Share expected above a score", "Share observed above it")
     ]
-    return chart(
-        "Calibration: does a score mean what it says?",
-        axes[0],
-        axes[1],
-        [
-            Line("as promised", GREY, [(0.001, 0.001), (0.5, 0.5)], is_dashed=True),
-            Line("observed", BLUE, line),
-        ],
+    return (
+        chart(
+            "Calibration: does a score mean what it says?",
+            axes[0],
+            axes[1],
+            [
+                Line("as promised", GREY, [(0.001, 0.001), (0.5, 0.5)], is_dashed=True),
+                Line("observed", BLUE, line),
+            ],
+        )
+        + _CALIBRATION_NOTE
     )
 
 
@@ -150,13 +169,19 @@ def _alert_rate(found: Evaluation) -> str:
     highest = max(rate.target, *(week.alert_rate for week in rate.weeks)) * 1.1
     every = max(weeks // 5, 1)
     starts = [(at + 0.5, week.start[5:]) for at, week in enumerate(rate.weeks) if at % every == 0]
-    bars = [(at + 0.1, at + 0.9, week.alert_rate) for at, week in enumerate(rate.weeks)]
+    bars: dict[bool, list[tuple[float, float, float]]] = {True: [], False: []}
+    for at, week in enumerate(rate.weeks):
+        bars[week.is_whole].append((at + 0.1, at + 0.9, week.alert_rate))
     drawn = chart(
         "Alert rate by week against the share that was asked for",
         Axis("Week beginning (month-day)", 0.0, float(weeks), starts),
         share_axis("Share of payments flagged", highest),
         [
-            Bars("flagged", BLUE, bars),
+            *(
+                Bars(name, BLUE, bars[is_whole], opacity)
+                for name, is_whole, opacity in (("flagged", True, 0.75), ("flagged, part of a week", False, 0.3))
+                if bars[is_whole]
+            ),
             Line(f"asked for: {rate.target:.1%}", RED, [(0.0, rate.target), (float(weeks), rate.target)], True),
         ],
     )
@@ -165,6 +190,27 @@ def _alert_rate(found: Evaluation) -> str:
         f"{rate.frauds_caught:,} of {found.frauds:,} frauds. By week that is {rate.lowest_relative:.2f} to "
         f"{rate.highest_relative:.2f} times the share asked for.</p>"
     )
+
+
+def _misses(judged: Judged, found: Evaluation) -> str:
+    missed = found.frauds - found.alert_rate.frauds_caught
+    lead = (
+        f"<p>{missed:,} of {found.frauds:,} frauds stayed below the threshold of {judged.threshold:g}. The largest "
+        "amounts come first, one for each user.</p>"
+        if missed
+        else ""
+    )
+    return lead + tables.story_list(costliest_misses(judged), "No fraud stayed below the threshold.")
+
+
+def _false_alerts(judged: Judged, found: Evaluation) -> str:
+    flagged = sum(found.reasons.leading.values())
+    false = flagged - found.alert_rate.frauds_caught
+    lead = (
+        f"<p>{false:,} of {flagged:,} flagged payments were normal. The highest scores come first, one for each "
+        "user.</p>"
+    )
+    return lead + tables.story_list(loudest_false_alerts(judged), "No normal payment was flagged.")
 
 
 def _how(order: Order, judged: Judged, found: Evaluation) -> str:
@@ -183,7 +229,8 @@ def _how(order: Order, judged: Judged, found: Evaluation) -> str:
         "No label was read to train it or to choose its threshold.",
         f"Baselines were fitted to {len(judged.reference):,} payments from before; ECOD, HBOS and Half-Space Trees "
         "read the very inputs that the model reads.",
-        f"Intervals: 95 % of {order.draws} bootstrap draws of users, the same for all methods (seed {order.seed}).",
+        f"Intervals: 95% of {order.draws} bootstrap draws of users, the same for all methods (seed {order.seed}).",
+        *([f"{found.duplicates:,} rows repeat an earlier one and are left out."] if found.duplicates else []),
         "The report quotes single payments: keep it as you keep the data.",
     )
     return "<ul>" + "".join(f"<li>{escape(fact)}</li>" for fact in facts) + "</ul>"
@@ -199,13 +246,27 @@ def _precision_recall(judged: Judged, name: str) -> list[Point]:
     return list(zip(recall[places].tolist(), precision[places].tolist(), strict=True))
 
 
+_SCORE_NOTE = "<p>A score of 0.97 means that 97% of the payments of the training range were less unusual.</p>"
+_CALIBRATION_NOTE = (
+    "<p>If scores keep their meaning, 1% of the payments lie above 0.99, 10% above 0.9, and so on: the line observed "
+    "stays on the dashed one. Above it, more payments look unusual than in the training range.</p>"
+)
 _STREAK_NOTE = (
     "<p>A streak is the frauds of one user with less than a week between them. What counts for the customer is the "
     "first one: features that remember a burst only help with the later ones.</p>"
 )
+_CAMPAIGN_NOTE = (
+    "<p>An instance is one user robbed once. It counts as noticed in time when one of its first three payments is "
+    "among the alerts; the time is the median from the first stolen payment to the first alert, over the instances "
+    "that were noticed at all.</p>"
+)
+_AGREEMENT_NOTE = (
+    "<p>How each of these campaigns is played is known, and with it the reason an investigator should read first. "
+    "A reason that is merely true as well does not count.</p>"
+)
 _DRIFT_NOTE = (
-    "<p>The population stability index compares each feature's distribution in the judged payments with that in a "
-    "sample from the training range: below 0.1 it is stable, above 0.25 it changed much.</p>"
+    "<p>The stability index (population stability index, PSI) compares each input's distribution in the judged "
+    "payments with that in a sample from the training range: below 0.1 it is stable, above 0.25 it changed much.</p>"
 )
 _REASONS_NOTE = (
     "<p>A useful model gives each kind of fraud its own leading reason. One reason for everything would say little.</p>"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 520, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 26, 12, 46
 _INK, _GRID = "#475569", "#e2e8f0"
 
 Point = tuple[float, float]
@@ -84,7 +84,7 @@ def share_axis(label: str, high: float = 1.0) -> Axis:
     """An axis of shares from 0, in per cent."""
     step = _round_step(high / 5.0)
     count = math.ceil(high / step - 1e-9)
-    digits = 0 if step >= 0.01 else 1  # noqa: PLR2004
+    digits = next(digits for digits in range(4) if math.isclose(step, round(step, 2 + digits)))
     return Axis(label, 0.0, count * step, [(at * step, f"{at * step:.{digits}%}") for at in range(count + 1)])
 
 
@@ -143,7 +143,8 @@ def _bars(bars: Bars, across: Callable[[float], float], up: Callable[[float], fl
 def _legend(marks: Sequence[Line | Bars]) -> str:
     entries = "".join(
         f'<li><span class="swatch{" dashed" if isinstance(mark, Line) and mark.is_dashed else ""}" '
-        f'style="border-color:{mark.colour}"></span>{escape(mark.name)}</li>'
+        f'style="border-color:{mark.colour};opacity:{mark.opacity if isinstance(mark, Bars) else 1:g}"></span>'
+        f"{escape(mark.name)}</li>"
         for mark in marks
     )
     return f'<ul class="legend">{entries}</ul>'

@@ -19,6 +19,7 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-n
 caption { text-align: left; color: var(--soft); padding: .2rem 0; }
 th, td { padding: .34rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
 td { white-space: nowrap; }
+.prose { text-align: left; }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 th:first-child { text-align: left; padding-left: .2rem; }
 tbody th { font-weight: 400; }
@@ -31,10 +32,12 @@ svg text { font: 13px system-ui, sans-serif; fill: #475569; }
   font-size: .88rem; }
 .swatch { display: inline-block; width: 1.4rem; border-top: 4px solid; margin-right: .4rem; vertical-align: middle; }
 .swatch.dashed { border-top-style: dashed; }
-details { border-bottom: 1px solid var(--line); padding: .45rem 0; }
+article { border-bottom: 1px solid var(--line); padding: .45rem 0; }
+article p, article ul { margin: .2rem 0; max-width: none; }
+article ul, article summary { font-size: .92rem; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
-details p, details ol { font-size: .92rem; margin: .4rem 0 .4rem 1rem; }
+details ol { font-size: .92rem; margin: .4rem 0 .4rem 1rem; }
 details li { overflow-wrap: anywhere; }
 @media (max-width: 40rem) { main { padding: .4rem; } header, section { padding: .8rem; border-radius: .4rem; } }
-@media print { body { background: #fff; } details { break-inside: avoid; } }
+@media print { body { background: #fff; } article { break-inside: avoid; } }
 """.strip()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
-from fraudstream.features.catalogue import FEATURE_NAMES
+from fraudstream.features.catalogue import CATALOGUE, MODEL_INPUTS
 from fraudstream.training.evaluation import ENSEMBLE, Difference, Evaluation, Group, Interval
 from fraudstream.training.stories import Story
 
@@ -22,17 +22,35 @@ DISPLAY_NAMES = {
     "hbos": "HBOS",
     "half_space_trees": "Half-Space Trees",
 }
-MEASURE_NAMES = {"average_precision": "average precision", "tpr_at_1pct_fpr": "frauds caught at 1 % false alarms"}
+MEASURE_NAMES = {"average_precision": "average precision", "tpr_at_1pct_fpr": "frauds caught at 1% false alarms"}
+_DOCS = {feature.name: feature.doc for feature in CATALOGUE}
+_INPUTS = frozenset(feature.name for feature in MODEL_INPUTS)
 STABLE_PSI, MOVED_PSI = 0.1, 0.25
 DRIFT_ROWS = 12
 
 
-def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], mark_first: bool = False) -> str:
-    """A table that scrolls sideways on a narrow screen; cells are text, the first of a row names it."""
-    heading = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+def table(
+    caption: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    mark_first: bool = False,
+    prose: Collection[int] = (),
+) -> str:
+    """A table that scrolls sideways on a narrow screen; the first cell of a row names it.
+
+    Args:
+        caption: stands above.
+        head: names of the columns.
+        rows: cells as text.
+        mark_first: whether the first row stands out.
+        prose: columns that hold words and not figures.
+    """
+    kinds = [" class=prose" if at in prose else "" for at in range(len(head))]
+    heading = "".join(f'<th scope="col"{kind}>{escape(cell)}</th>' for cell, kind in zip(head, kinds, strict=True))
     body = "".join(
         f"<tr{' class=lead' if mark_first and at == 0 else ''}>"
-        f'<th scope="row">{escape(cells[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells[1:])}</tr>'
+        f'<th scope="row">{escape(cells[0])}</th>'
+        f"{''.join(f'<td{kind}>{escape(cell)}</td>' for cell, kind in zip(cells[1:], kinds[1:], strict=True))}</tr>"
         for at, cells in enumerate(rows)
     )
     label = escape(caption, quote=True)
@@ -54,8 +72,8 @@ def methods_table(found: Evaluation) -> str:
         )
         for name, method in found.methods.items()
     )
-    head = ("Method", "Average precision", "Frauds caught at 1 % false alarms", "AUC", "Card precision, 100 a day")
-    return table("Methods, with 95 % intervals", head, rows, mark_first=True)
+    head = ("Method", "Average precision", "Frauds caught at 1% false alarms", "AUC", "Card precision, 100 a day")
+    return table("Methods, with 95% intervals", head, rows, mark_first=True)
 
 
 def budget_table(found: Evaluation, which: str) -> str:
@@ -81,7 +99,7 @@ def streak_table(found: Evaluation) -> str:
             f"{one.first_caught:.0%}",
             f"{one.caught_within_three:.0%}",
             f"{one.ever_caught:.0%}",
-            "never" if one.median_hours is None else f"{one.median_hours:,.1f} h",
+            _hours(one.median_hours),
         )
         for name, one in ((name, method.streaks) for name, method in found.methods.items())
         if one is not None
@@ -89,7 +107,7 @@ def streak_table(found: Evaluation) -> str:
     if not rows:
         return "<p>No streak of frauds begins in the judged range.</p>"
     head = ("Method", "First fraud flagged", "Within three", "Ever", "Median time to first flag")
-    return table("Streaks of frauds, at 1 % false alarms", head, rows, mark_first=True)
+    return table("Streaks of frauds, at 1% false alarms", head, rows, mark_first=True)
 
 
 def group_table(found: Evaluation, kind: str, groups: dict[str, Group]) -> str:
@@ -97,7 +115,7 @@ def group_table(found: Evaluation, kind: str, groups: dict[str, Group]) -> str:
     best = found.differences["tpr_at_1pct_fpr"].baseline
     rows = (
         (
-            name,
+            words(name),
             f"{group.frauds:,}",
             *(
                 _optional(getattr(group.methods[method], measure), form)
@@ -109,15 +127,64 @@ def group_table(found: Evaluation, kind: str, groups: dict[str, Group]) -> str:
     )
     other = DISPLAY_NAMES[best]
     head = (kind.capitalize(), "Frauds", "Ensemble catches", f"{other} catches", "Ensemble AP", f"{other} AP")
-    return table(f"By {kind}, at 1 % false alarms over all judged rows", head, rows)
+    return table(f"By {kind}, at 1% false alarms over all judged rows", head, rows)
+
+
+def campaign_table(found: Evaluation) -> str:
+    """How soon each campaign is noticed within the alert budget: the ensemble beside the best baseline."""
+    rows = [
+        (
+            words(name),
+            f"{one.instances:,}",
+            f"{one.methods[ENSEMBLE].caught_within_three:.0%}",
+            f"{one.methods[one.best_baseline].caught_within_three:.0%} ({DISPLAY_NAMES[one.best_baseline]})",
+            _hours(one.methods[ENSEMBLE].median_hours),
+            _hours(one.methods[one.best_baseline].median_hours),
+        )
+        for name, one in found.campaigns.items()
+        if one.best_baseline is not None
+    ]
+    if not rows:
+        return ""
+    share = next(iter(found.campaigns.values())).alert_share
+    head = ("Campaign", "Instances", "Ensemble: alert within three", "Best baseline", "Ensemble: time", "Its time")
+    return table(f"Campaigns, where the {share:.0%} most suspicious payments are alerts", head, rows)
+
+
+def agreement_table(found: Evaluation) -> str:
+    """Whether the reasons of frauds whose story is known are right; empty where none is."""
+    rows = [
+        (
+            words(name),
+            " or ".join(words(code) for code in one.right),
+            f"{one.flagged:,}",
+            _optional(one.right_first, ".0%"),
+            _optional(one.right_among, ".0%"),
+        )
+        for name, one in found.reasons.agreement.items()
+    ]
+    if not rows:
+        return ""
+    head = ("Campaign", "Right reason", "Frauds flagged", "Right one first", "Among the three given")
+    return table("Do the reasons name what gives the campaign away?", head, rows, prose=(1,))
 
 
 def drift_table(found: Evaluation) -> str:
-    """The features that changed most."""
-    known = [name for name in found.drift if name in FEATURE_NAMES][:DRIFT_ROWS]
-    rows = ((name, f"{found.drift[name]:.3f}", _drift_word(found.drift[name])) for name in known)
-    head = ("Feature", "Stability index (PSI)", "")
-    return table("Features that changed most since training", head, rows)
+    """The inputs of the models that changed most, and what changed without being read by them."""
+    rows = [
+        (name, _DOCS[name], f"{found.drift[name]:.3f}", _drift_word(found.drift[name]))
+        for name in found.drift
+        if name in _INPUTS
+    ][:DRIFT_ROWS]
+    unread = [name for name, psi in found.drift.items() if name not in _INPUTS and psi >= MOVED_PSI]
+    note = (
+        f"<p>Changed much as well, but not read by the models: {escape(', '.join(unread))}. Counts since a user's "
+        "first payment and the age of an account grow by themselves.</p>"
+        if unread
+        else ""
+    )
+    head = ("Model input", "What it is", "Stability index", "")
+    return table("Model inputs that changed most since training", head, rows, prose=(1, 3)) + note
 
 
 def reasons_table(found: Evaluation) -> str:
@@ -125,14 +192,15 @@ def reasons_table(found: Evaluation) -> str:
     total = sum(found.reasons.leading.values())
     rows = [("all flagged payments", f"{total:,}", *_leading(found.reasons.leading))]
     rows += [
-        (f"{name} (fraud)", f"{sum(codes.values()):,}", *_leading(codes))
+        (f"{words(name)} (fraud)", f"{sum(codes.values()):,}", *_leading(codes))
         for name, codes in found.reasons.by_campaign.items()
     ]
-    return table("Leading reason where the ensemble flags", ("Of", "Flagged", "Leading reason", "Then"), rows)
+    head = ("Of", "Flagged", "Leading reason", "Then")
+    return table("Leading reason where the ensemble flags", head, rows, prose=(2, 3))
 
 
 def story_list(stories: Sequence[Story], nothing: str) -> str:
-    """Stories that open one by one."""
+    """Stories, each with the user's payments before it to open."""
     if not stories:
         return f"<p>{escape(nothing)}</p>"
     return "".join(_story(story) for story in stories)
@@ -144,7 +212,7 @@ def lead_sentence(measure: str, one: Difference) -> str:
     if one.interval is None:
         return f"In {name} the best baseline, {baseline}, is {one.difference:+.3f} away; too few users to say more."
     low, high = one.interval
-    sure = f"{one.difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
+    sure = f"{one.difference:+.3f}, 95% interval {low:+.3f} to {high:+.3f}"
     if low > 0.0:
         return f"In {name} it is ahead of the best baseline, {baseline} ({sure})."
     if high < 0.0:
@@ -155,20 +223,30 @@ def lead_sentence(measure: str, one: Difference) -> str:
 def _story(story: Story) -> str:
     earlier = "".join(f"<li>{escape(line)}</li>" for line in story.earlier)
     older = story.earlier_rows - len(story.earlier)
-    before = f"after {older:,} older ones" if older else "all there are"
-    history = f"<p>Before it ({before}):</p><ol>{earlier}</ol>" if earlier else "<p>The user's first payment.</p>"
-    kind = f", {escape(story.campaign)}" if story.campaign else ""
-    return (
-        f"<details><summary><b>{story.amount:,.2f}</b> by {escape(story.user)}{kind}: score {story.score:.4f}</summary>"
-        f"{history}<p><b>Then: {escape(story.this)}</b></p>"
-        f"<p>What stands out most: {escape(story.reasons)}.</p></details>"
+    before = f"the last {len(story.earlier)} before it, after {older:,} older ones" if older else "all before it"
+    history = (
+        f"<details><summary>The user's payments: {before}</summary><ol>{earlier}</ol></details>"
+        if earlier
+        else "<p>It is the user's first payment.</p>"
     )
+    kind = f" ({escape(words(story.campaign))})" if story.campaign else ""
+    others = f"<p>{story.others:,} more of the same user are not told.</p>" if story.others else ""
+    reasons = "".join(f"<li>{escape(reason)}.</li>" for reason in story.reasons)
+    return (
+        f"<article><p><b>{escape(story.this)}</b>{kind}, by {escape(story.user)}: score {story.score:.4f}</p>"
+        f"<p>What stands out most:</p><ul>{reasons}</ul>{history}{others}</article>"
+    )
+
+
+def words(name: str) -> str:
+    """A campaign's or a code's name, to be read."""
+    return name.replace("_", " ")
 
 
 def _leading(codes: dict[str, int]) -> tuple[str, str]:
     total = max(sum(codes.values()), 1)
-    words = [f"{code.replace('_', ' ')} {count / total:.0%}" for code, count in codes.items()]
-    return (words[0] if words else "none"), ", ".join(words[1:4])
+    shares = [f"{words(code)} {count / total:.0%}" for code, count in codes.items()]
+    return (shares[0] if shares else "none"), ", ".join(shares[1:4])
 
 
 def _drift_word(psi: float) -> str:
@@ -181,6 +259,14 @@ def _figure(value: float, interval: Interval | None) -> str:
 
 def _share(value: float, interval: Interval | None) -> str:
     return f"{value:.1%}" if interval is None else f"{value:.1%} ({interval[0]:.0%}–{interval[1]:.0%})"
+
+
+def _hours(value: float | None) -> str:
+    if value is None:
+        return "never"
+    if value == 0.0:
+        return "at once"
+    return f"{value:,.1f} h" if value >= 1.0 else f"{60.0 * value:.0f} min"
 
 
 def _optional(value: float | None, form: str) -> str:

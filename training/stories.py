@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fraudstream.decide.reasons import explanation_of
+from fraudstream.training.campaign_findings import campaigns_of
 from fraudstream.training.evaluate import Judged
 from fraudstream.training.evaluation import ENSEMBLE
-from fraudstream.training.findings import campaigns_of
 from fraudstream.training.metrics import Ints
 
 STORIES = 10
@@ -32,6 +32,7 @@ class Story:
         earlier: the user's last transactions before it, oldest first.
         earlier_rows: how many transactions of the user the file holds before it.
         reasons: what a verdict says, or would say, of it.
+        others: how many more of this kind the user has, which are not told.
     """
 
     user: str
@@ -41,7 +42,8 @@ class Story:
     this: str
     earlier: tuple[str, ...]
     earlier_rows: int
-    reasons: str
+    reasons: tuple[str, ...]
+    others: int
 
 
 def costliest_misses(judged: Judged) -> list[Story]:
@@ -59,26 +61,25 @@ def loudest_false_alerts(judged: Judged) -> list[Story]:
 
 
 def _told(judged: Judged, places: Ints) -> list[Story]:
-    _, first = np.unique(judged.user[judged.rows[places]], return_index=True)
+    _, first, times = np.unique(judged.user[judged.rows[places]], return_index=True, return_counts=True)
+    told = np.argsort(first)[:STORIES]
     campaign = campaigns_of(judged)
-    return [
-        _story(judged, int(at), "" if campaign is None else str(campaign[at]))
-        for at in places[np.sort(first)[:STORIES]]
-    ]
+    return [_story(judged, int(places[first[at]]), campaign, others=int(times[at]) - 1) for at in told]
 
 
-def _story(judged: Judged, at: int, campaign: str) -> Story:
+def _story(judged: Judged, at: int, campaign: NDArray[np.object_] | None, others: int) -> Story:
     row = int(judged.rows[at])
     before = np.flatnonzero(judged.user[:row] == judged.user[row])
     return Story(
         user=judged.history.table["user_id"][row].as_py(),
-        campaign=campaign if judged.is_fraud[row] else "",
+        campaign=str(campaign[at]) if campaign is not None and judged.is_fraud[row] else "",
         amount=float(judged.amount[at]),
         score=float(judged.scores[ENSEMBLE][at]),
         this=_in_words(judged, row),
         earlier=tuple(_in_words(judged, int(earlier)) for earlier in before[-EARLIER_ROWS:]),
         earlier_rows=len(before),
-        reasons=explanation_of(judged.reasons(at)),
+        reasons=tuple(reason.text for reason in judged.reasons(at)),
+        others=others,
     )
 
 

@@ -107,7 +107,34 @@ def print_evaluation(found: Evaluation) -> None:
         [_row(name, method) for name, method in found.methods.items()],
     )
     say("In brackets: 95 % of bootstrap draws of users. Card precision: of the 100 most suspicious cards a day.")
+    if found.campaigns:
+        print_table(
+            ("campaign", "instances", "caught", "best baseline", "hours", "its hours", "right reason first, among"),
+            [_campaign_row(found, name) for name in found.campaigns],
+        )
+        share = next(iter(found.campaigns.values())).alert_share
+        say(
+            f"Caught: an alert on one of an instance's first three frauds; the most suspicious {share:.0%} are alerts. "
+            "Hours: median from first fraud to first alert."
+        )
     print_facts(dict(_facts(found)))
+
+
+def _campaign_row(found: Evaluation, name: str) -> tuple[str, ...]:
+    one, agreement = found.campaigns[name], found.reasons.agreement.get(name)
+    reasons = "" if agreement is None else f"{_share(agreement.right_first)}, {_share(agreement.right_among)}"
+    if one.best_baseline is None:
+        return name, "0", "", "", "", "", reasons
+    ensemble, baseline = one.methods["ensemble"], one.methods[one.best_baseline]
+    return (
+        name,
+        f"{one.instances:,}",
+        f"{ensemble.caught_within_three:.0%}",
+        f"{baseline.caught_within_three:.0%} {one.best_baseline}",
+        _hours(ensemble.median_hours),
+        _hours(baseline.median_hours),
+        reasons,
+    )
 
 
 def _row(name: str, method: Method) -> tuple[str, ...]:
@@ -125,8 +152,17 @@ def _figure(value: float, interval: Interval | None) -> str:
     return f"{value:.3f}" if interval is None else f"{value:.3f} ({interval[0]:.3f}–{interval[1]:.3f})"
 
 
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
+
+
+def _hours(value: float | None) -> str:
+    return "never" if value is None else f"{value:,.1f}" if value >= 1.0 else f"{value:.2f}"
+
+
 def _facts(found: Evaluation) -> Iterator[tuple[str, str]]:
     removed = f"; {found.left_out:,} rows of known cards left out" if found.left_out else ""
+    removed += f"; {found.duplicates:,} duplicates left out" if found.duplicates else ""
     yield "judged", f"{found.rows:,} transactions of {found.users:,} users, {found.frauds:,} frauds{removed}"
     for name, one in found.differences.items():
         sure = "" if one.interval is None else f" ({one.interval[0]:+.3f} to {one.interval[1]:+.3f})"

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cases import CASES, FLOOR, FULL_PATH, STOCK, STOCK_UVLOOP
-from benchmarks.machine import Machine
 from benchmarks.measure import cpu_s
 from benchmarks.records import load_records
 from benchmarks.report import Run, as_json, markdown_page, markdown_table, verdict_line
 from benchmarks.summary import Sample, Spread, order_of_round, summarise
+from fraudstream.machine import Machine
 
 RECORDS = 1_000
 

@@ -1,14 +1,13 @@
-"""Where figures come from: processor, memory, kernel and the versions that matter."""
+"""Where measured figures come from: processor, memory, kernel and the versions that matter."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-
-LIBRARIES = ("faust-streaming", "aiokafka", "msgspec", "numba", "numpy", "rocksdict", "torch", "uvloop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +22,15 @@ class Machine:
     libraries: dict[str, str]
 
 
-def this_machine() -> Machine:
-    """Describes the machine that runs this."""
+def this_machine(libraries: Iterable[str]) -> Machine:
+    """Describes the machine that runs this, with the versions of these installed libraries."""
     return Machine(
         processor=_processor(),
         cores=os.cpu_count() or 1,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        libraries={name: version(name) for name in LIBRARIES},
+        libraries={name: version(name) for name in libraries},
     )
 
 
