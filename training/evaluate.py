@@ -16,9 +16,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fraudstream.decide.policy import Policy
+from fraudstream.decide.policy import Policy, Segments
 from fraudstream.decide.reasons import reasons_of
 from fraudstream.errors import DataFileError
+from fraudstream.features.engine import SEQUENCE_CATEGORY
 from fraudstream.score import artifact
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import DEFAULT_WEIGHTS, MEMBERS
@@ -56,9 +57,7 @@ class Order:
         without_compromised: leaves out users whose fraud was known by then; see `unknown_until_judged`.
         seed: of the baselines and the bootstrap.
         draws: of the bootstrap.
-        contamination: as the worker's setting.
-        weights: as the worker's setting.
-        allowed_lateness_s: as the worker's setting.
+        contamination, contamination_by, weights, allowed_lateness_s: as the worker's settings.
     """
 
     model: Path
@@ -71,6 +70,7 @@ class Order:
     seed: int = 1
     draws: int = DRAWS
     contamination: float = 0.10
+    contamination_by: Segments = "none"
     weights: MemberWeights = DEFAULT_WEIGHTS
     allowed_lateness_s: int = 3600
 
@@ -93,7 +93,8 @@ class Judged:
         members: (n, 3) ranks, NaN where a member failed.
         surprise: (n, k) as the ensemble gives it.
         degraded: members that failed for a row and are not among the methods.
-        threshold: of the ensemble's score; above it is flagged.
+        thresholds: of the ensemble's score, the one that applies to each row.
+        flagged: rows whose score is above it.
         manifest: of the model.
         has_seen_judged: whether the model's training range reaches into what is judged.
     """
@@ -111,7 +112,8 @@ class Judged:
     members: Floats
     surprise: NDArray[np.float32]
     degraded: tuple[str, ...]
-    threshold: float
+    thresholds: Floats
+    flagged: Flags
     weights: MemberWeights
     manifest: artifact.Manifest
     has_seen_judged: bool
@@ -133,6 +135,7 @@ def judge_model(order: Order, stage: Stage) -> Judged:
     """
     check_borders(order.since, order.until)
     model = artifact.load(order.model, order.weights)
+    policy = Policy.of(order.contamination, order.contamination_by, model.ensemble)
     history = read_labelled(order)
     times_s = history.numbers("timestamp") // _NS_PER_S
     users, labels = history.codes("user_id").codes, history.numbers("is_fraud") == 1
@@ -143,7 +146,7 @@ def judge_model(order: Order, stage: Stage) -> Judged:
     _check_labels(order, labels[rows])
     sample = _sample_rows(order, model.manifest.training, times_s, int(in_range[0]))
     scored = _replay_and_score(order, model, history, sample, rows, stage)
-    amounts = history.numbers("amount")
+    amounts, thresholds = history.numbers("amount"), policy.thresholds(scored.category)
     failed = tuple(name for at, name in enumerate(MEMBERS) if np.isnan(scored.members[:, at]).any())
     scores = {ENSEMBLE: scored.anomaly}
     scores |= {name: scored.members[:, at] for at, name in enumerate(MEMBERS) if name not in failed}
@@ -169,7 +172,8 @@ def judge_model(order: Order, stage: Stage) -> Judged:
         members=scored.members,
         surprise=scored.surprise,
         degraded=failed,
-        threshold=Policy(order.contamination).threshold,
+        thresholds=thresholds,
+        flagged=scored.anomaly > thresholds,
         weights=order.weights,
         manifest=model.manifest,
         has_seen_judged=_overlaps(model.manifest.training, int(times_s[in_range[0]]), int(times_s[-1])),
@@ -200,6 +204,7 @@ class _Scored:
 
     features: NDArray[np.float32]
     reference: NDArray[np.float32]
+    category: NDArray[np.uint32]
     anomaly: Floats
     members: Floats
     surprise: NDArray[np.float32]
@@ -231,7 +236,8 @@ def _replay_and_score(
             surprise[block] = scores.surprise
             advance(min(start + _SCORE_ROWS, len(judged)))
     assert surprise is not None  # noqa: S101  there is at least one judged row
-    return _Scored(features, replay.features[sample - first], anomaly, members, surprise)
+    category = replay.sequences[judged - first, -1, SEQUENCE_CATEGORY]
+    return _Scored(features, replay.features[sample - first], category, anomaly, members, surprise)
 
 
 def _column_names(source: Path) -> list[str]:
@@ -271,8 +277,8 @@ def _sample_rows(order: Order, training: artifact.TrainingFacts, times_s: Ints, 
 
     Where the file holds little of that range, they come from the later half of what precedes `since`.
     """
-    begin = int(np.searchsorted(times_s, _seconds(training.first_event_time)))
-    end = int(np.searchsorted(times_s, _seconds(training.last_event_time), side="right"))
+    begin = int(np.searchsorted(times_s, training.first_event_time.timestamp()))
+    end = int(np.searchsorted(times_s, training.last_event_time.timestamp(), side="right"))
     end = min(end, first_judged)
     if end - begin < FEWEST_SAMPLE_ROWS:
         begin, end = first_judged // 2, first_judged
@@ -286,11 +292,7 @@ def _sample_rows(order: Order, training: artifact.TrainingFacts, times_s: Ints, 
 
 
 def _overlaps(training: artifact.TrainingFacts, first_s: int, last_s: int) -> bool:
-    return _seconds(training.first_event_time) <= last_s and first_s <= _seconds(training.last_event_time)
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
+    return training.first_event_time.timestamp() <= last_s and first_s <= training.last_event_time.timestamp()
 
 
 def _moment(history: History, row: int) -> str:

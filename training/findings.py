@@ -42,6 +42,8 @@ from fraudstream.training.streaks import detection, find_streaks
 
 ONE_PERCENT = 0.01
 COMPARED = ("average_precision", "tpr_at_1pct_fpr")
+NONE = "(none)"
+"""How rows without a category, and frauds without a campaign, are named."""
 CALIBRATION_POINTS = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
 _DAY_S = 86_400
@@ -172,7 +174,7 @@ def _groups(
         yield (
             "category",
             {
-                names[at] if at >= 0 else "(none)": _group(judged, is_fraud, category == at, thresholds)
+                names[at] if at >= 0 else NONE: _group(judged, is_fraud, category == at, thresholds)
                 for at in sorted(np.unique(category).tolist(), key=lambda at: names[at] if at >= 0 else "")
             },
         )
@@ -181,7 +183,7 @@ def _groups(
         names = sorted(set(campaign[is_fraud].tolist()))
         yield (
             "campaign",
-            {name or "(none)": _group(judged, is_fraud, ~is_fraud | (campaign == name), thresholds) for name in names},
+            {name or NONE: _group(judged, is_fraud, ~is_fraud | (campaign == name), thresholds) for name in names},
         )
 
 
@@ -193,11 +195,11 @@ def _group(judged: Judged, is_fraud: Flags, chosen: Flags, thresholds: Mapping[s
         measured = Ranking.of(scores[chosen], labels, one_user, 1).measure()
         caught = float((scores[chosen][labels] > thresholds[name]).mean()) if labels.any() else None
         methods[name] = GroupFigures(_known(measured.auc), _known(measured.average_precision), caught)
-    return Group(len(labels), int(labels.sum()), methods)
+    return Group(len(labels), int(labels.sum()), float(judged.flagged[chosen].mean()), methods)
 
 
 def _alert_rate(judged: Judged, is_fraud: Flags, time_s: Ints, target: float) -> AlertRate:
-    flagged = judged.scores[ENSEMBLE] > judged.threshold
+    flagged = judged.flagged
     begin_s = int(time_s[0]) // _DAY_S * _DAY_S
     week = (time_s - begin_s) // _WEEK_S
     weeks = []
@@ -209,13 +211,23 @@ def _alert_rate(judged: Judged, is_fraud: Flags, time_s: Ints, target: float) ->
     rates = [week.alert_rate for week in weeks if week.is_whole] or [week.alert_rate for week in weeks]
     return AlertRate(
         target=target,
-        threshold=judged.threshold,
+        threshold=1.0 - target,
+        own_thresholds=_own_thresholds(judged, 1.0 - target),
         rate=float(flagged.mean()),
         frauds_caught=int((flagged & is_fraud).sum()),
         weeks=weeks,
         lowest_relative=min(rates) / target,
         highest_relative=max(rates) / target,
     )
+
+
+def _own_thresholds(judged: Judged, threshold: float) -> dict[str, float]:
+    own = np.flatnonzero(judged.thresholds != threshold)
+    codes, names = judged.history.codes("category") if "category" in judged.history else (None, [])
+    category = np.full(len(own), -1) if codes is None else codes[judged.rows[own]]
+    found, first = np.unique(category, return_index=True)
+    named = zip(found.tolist(), judged.thresholds[own[first]].tolist(), strict=True)
+    return dict(sorted((names[at] if at >= 0 else NONE, one) for at, one in named))
 
 
 def _drift(judged: Judged) -> dict[str, float]:
@@ -231,11 +243,11 @@ def _drift(judged: Judged) -> dict[str, float]:
 def _reasons(judged: Judged, is_fraud: Flags, campaign: NDArray[np.object_] | None) -> Reasons:
     leading: Counter[str] = Counter()
     by_campaign: dict[str, Counter[str]] = {}
-    for at in np.flatnonzero(judged.scores[ENSEMBLE] > judged.threshold).tolist():
+    for at in np.flatnonzero(judged.flagged).tolist():
         code = judged.reasons(at)[0].code
         leading[code] += 1
         if is_fraud[at]:
-            name = "all frauds" if campaign is None else str(campaign[at]) or "(none)"
+            name = "all frauds" if campaign is None else str(campaign[at]) or NONE
             by_campaign.setdefault(name, Counter())[code] += 1
     return Reasons(
         dict(leading.most_common()), {name: dict(by_campaign[name].most_common()) for name in sorted(by_campaign)}

@@ -160,8 +160,12 @@ def _alert_rate(found: Evaluation) -> str:
             Line(f"asked for: {rate.target:.1%}", RED, [(0.0, rate.target), (float(weeks), rate.target)], True),
         ],
     )
+    own = rate.own_thresholds.values()
+    threshold = f"its threshold of {rate.threshold:g}"
+    if own:
+        threshold += f" (of {len(own)} categories their own, {min(own):.3f} to {max(own):.3f})"
     return drawn + (
-        f"<p>Above its threshold of {rate.threshold:g} the model flags {rate.rate:.2%} of the payments and with them "
+        f"<p>Above {threshold} the model flags {rate.rate:.2%} of the payments and with them "
         f"{rate.frauds_caught:,} of {found.frauds:,} frauds. By week that is {rate.lowest_relative:.2f} to "
         f"{rate.highest_relative:.2f} times the share asked for.</p>"
     )

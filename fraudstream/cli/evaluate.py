@@ -88,6 +88,7 @@ def evaluate(
         without_compromised=without_compromised,
         seed=seed,
         contamination=settings.contamination,
+        contamination_by=settings.contamination_by,
         weights=settings.ensemble_weights,
         allowed_lateness_s=settings.allowed_lateness_s,
     )
