@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraudstream.cli.output import columns_option, json_option, print_facts, print_table, progress, say, write_json
+from fraudstream.cli.output import (
+    columns_option,
+    json_option,
+    print_facts,
+    print_table,
+    progress,
+    say,
+    write_json,
+    write_text,
+)
 from fraudstream.settings import load_settings
 
 if TYPE_CHECKING:
@@ -96,7 +105,7 @@ def evaluate(
     found = find(judged, order.contamination, order.seed, order.draws, progress)
     print_evaluation(found)
     if html is not None:
-        html.write_text(html_report(order, judged, found), encoding="utf-8")
+        write_text(html, html_report(order, judged, found))
         say(f"{html}: the report")
     write_json(json_file, found.as_json())
 

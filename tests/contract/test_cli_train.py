@@ -150,6 +150,22 @@ def test_other_column_names_are_mapped(tmp_path: Path, lines: list[dict[str, str
     assert data_of(run_train(source, tmp_path / "m", "--columns", "amount=Amt"), tmp_path / "m")["used"] == ROWS
 
 
+@pytest.mark.parametrize("told", ["a-directory/told.json", "/proc/told.json"])
+def test_a_result_that_cannot_be_written_is_told_in_one_line(
+    tmp_path: Path, lines: list[dict[str, str]], told: str
+) -> None:
+    source = written(tmp_path / "f.csv", lines)
+    (tmp_path / "a-directory" / "told.json").mkdir(parents=True)
+    ended = run_train(source, tmp_path / "m", "--json", str(tmp_path / told))
+    assert_one_line(ended, 2, "told.json")
+
+
+def test_a_column_that_is_mapped_twice_is_refused(tmp_path: Path, lines: list[dict[str, str]]) -> None:
+    source = written(tmp_path / "f.csv", lines)
+    ended = run_train(source, tmp_path / "m", "--columns", "amount=amount,amount=latitude")
+    assert_one_line(ended, 2, "expected each of our names once, got amount twice")
+
+
 # Files that cannot be used
 
 
