@@ -24,8 +24,9 @@ from fraudstream.score import artifact
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import DEFAULT_WEIGHTS, MEMBERS
 from fraudstream.training.baselines import Rows, Stage, baseline_scores
+from fraudstream.training.checks import DataReport, read_checked
 from fraudstream.training.evaluation import ENSEMBLE
-from fraudstream.training.history import History, Moment, moment_ns, read_history
+from fraudstream.training.history import History, Moment, moment_ns
 from fraudstream.training.known_cards import LABEL_DELAY_DAYS, unknown_until_judged
 from fraudstream.training.metrics import Flags, Floats, Ints
 from fraudstream.training.replay import replay_features
@@ -80,6 +81,7 @@ class Judged:
     """The judged rows and everything that was said of them.
 
     Attributes:
+        data: what was in the file.
         history: up to the end of what is judged.
         rows: (n,) rows of the history that are judged, ascending.
         left_out: rows in the judged range whose user was known to be compromised.
@@ -99,6 +101,7 @@ class Judged:
         has_seen_judged: whether the model's training range reaches into what is judged.
     """
 
+    data: DataReport
     history: History
     rows: Ints
     left_out: int
@@ -136,7 +139,7 @@ def judge_model(order: Order, stage: Stage) -> Judged:
     check_borders(order.since, order.until)
     model = artifact.load(order.model, order.weights)
     policy = Policy.of(order.contamination, order.contamination_by, model.ensemble)
-    history = read_labelled(order)
+    history, data = read_labelled(order, model.reference.category)
     times_s = history.numbers("timestamp") // _NS_PER_S
     users, labels = history.codes("user_id").codes, history.numbers("is_fraud") == 1
     in_range = np.arange(_first_judged(order, history), len(history))
@@ -159,6 +162,7 @@ def judge_model(order: Order, stage: Stage) -> Judged:
         )
     )
     return Judged(
+        data=data,
         history=history,
         rows=rows,
         left_out=len(in_range) - len(rows),
@@ -180,22 +184,22 @@ def judge_model(order: Order, stage: Stage) -> Judged:
     )
 
 
-def read_labelled(order: Order) -> History:
-    """The whole history up to `until`, with labels; a column fraud_scenario counts as the campaign.
+def read_labelled(order: Order, vocabulary: NDArray[np.uint32]) -> tuple[History, DataReport]:
+    """The whole history up to `until`, with labels, and what its file lacks; fraud_scenario counts as the campaign.
 
     Raises:
-        DataFileError: the file cannot be read, or has no labels.
+        DataFileError: the file cannot be read, has no labels, or no row that can be used.
     """
     columns, names = dict(order.columns), _column_names(order.source)
     if SCENARIO in names and "campaign" not in names and "campaign" not in columns:
         columns["campaign"] = SCENARIO
-    history = read_history(order.source, columns, until=order.until)
+    history, data = read_checked(order.source, columns, until=order.until, vocabulary=vocabulary)
     if "is_fraud" not in history:
         raise DataFileError(
             f"{order.source}: expected labels in a column is_fraud (0 or 1), got {', '.join(history.columns)}; "
             "name the column with --columns is_fraud=COLUMN"
         )
-    return history
+    return history, data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,9 +255,10 @@ def _column_names(source: Path) -> list[str]:
 def _first_judged(order: Order, history: History) -> int:
     first = 0 if order.since is None else int(history.numbers("timestamp").searchsorted(moment_ns(order.since)))
     if first == len(history):
-        end = f"the file's last is of {_moment(history, -1)}" if len(history) else "the file has none before --until"
+        last = datetime.fromtimestamp(int(history.numbers("timestamp")[-1]) // _NS_PER_S, UTC)
         raise DataFileError(
-            f"{order.source}: expected transactions to judge from --since {order.since} on, got none: {end}"
+            f"{order.source}: expected transactions to judge from --since {order.since} on, got none: the last one "
+            f"before --until is of {last:%Y-%m-%dT%H:%M:%SZ}; choose an earlier --since"
         )
     return first
 
@@ -293,7 +298,3 @@ def _sample_rows(order: Order, training: artifact.TrainingFacts, times_s: Ints, 
 
 def _overlaps(training: artifact.TrainingFacts, first_s: int, last_s: int) -> bool:
     return training.first_event_time.timestamp() <= last_s and first_s <= training.last_event_time.timestamp()
-
-
-def _moment(history: History, row: int) -> str:
-    return f"{datetime.fromtimestamp(int(history.numbers('timestamp')[row]) // _NS_PER_S, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -81,6 +81,7 @@ def evaluate(
 
     The file is replayed from its start, so that profiles are warm; labels are read to judge, never to score.
     """
+    from fraudstream.cli.train import print_report
     from fraudstream.detector import model_directory
     from fraudstream.training.evaluate import Order, judge_model
     from fraudstream.training.findings import find
@@ -103,11 +104,12 @@ def evaluate(
     )
     judged = judge_model(order, progress)
     found = find(judged, order.contamination, order.seed, order.draws, progress)
+    print_report(judged.data)
     print_evaluation(found)
     if html is not None:
         write_text(html, html_report(order, judged, found))
         say(f"{html}: the report")
-    write_json(json_file, found.as_json())
+    write_json(json_file, found.as_json() | {"data": judged.data.as_json()})
 
 
 def print_evaluation(found: Evaluation) -> None:
