@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.features.reference import HASHES
-from fraudstream.score.ensemble import Ensemble
+
+if TYPE_CHECKING:
+    from fraudstream.score.ensemble import Ensemble
 
 Segments = Literal["none", "category"]
 """Of which traffic the contamination is a share: of all of it, or of that of each category."""
