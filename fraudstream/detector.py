@@ -35,7 +35,7 @@ def load_detector(settings: Settings) -> Detector:
     return Detector(
         engine=FeatureEngine(settings.allowed_lateness_s, model.reference),
         ensemble=model.ensemble,
-        policy=Policy(settings.contamination),
+        policy=Policy.of(settings.contamination, settings.contamination_by, model.ensemble),
         weights=settings.ensemble_weights,
         model_version=model.manifest.model_version,
     )

@@ -21,7 +21,7 @@ from fraudstream.dead_letter import DeadLetter
 from fraudstream.decide.policy import Policy
 from fraudstream.decide.reasons import explanation_of, reasons_of
 from fraudstream.errors import ProfileError, RefusedInput
-from fraudstream.features.engine import DUPLICATE, LATE, Computed, FeatureEngine
+from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
 from fraudstream.score.ensemble import Ensemble, Scores
 from fraudstream.state.event import EVENT_WORDS, pack
 from fraudstream.state.profile import upgrade
@@ -238,13 +238,13 @@ def _emit(detector: Detector, batch: _Batch, computed: Computed, scores: Scores,
 
 
 def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Scores) -> Iterator[Verdict]:
-    threshold = detector.policy.threshold
-    rounded_threshold = round(threshold, _DIGITS)
+    thresholds = detector.policy.thresholds(computed.sequences[:, -1, SEQUENCE_CATEGORY])
     # Column by column: rounding a value alone costs as much as decoding a field.
     anomaly = scores.anomaly.round(_DIGITS).tolist()
-    confidence = detector.policy.confidence(scores.anomaly).round(_DIGITS).tolist()
+    confidence = detector.policy.confidence(scores.anomaly, thresholds).round(_DIGITS).tolist()
     members = _member_scores(scores)
-    flagged, status, degraded = (scores.anomaly > threshold).tolist(), computed.status.tolist(), bool(scores.degraded)
+    flagged, rounded_thresholds = (scores.anomaly > thresholds).tolist(), thresholds.round(_DIGITS).tolist()
+    status, degraded = computed.status.tolist(), bool(scores.degraded)
     for at, (source, transaction) in enumerate(zip(batch.sources, batch.transactions, strict=True)):
         reasons: tuple[Reason, ...] = ()
         if flagged[at]:
@@ -264,7 +264,7 @@ def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Sco
             confidence=confidence[at],
             explanation=explanation_of(reasons) if reasons else NOTHING_FOUND,
             flagged=flagged[at],
-            threshold=rounded_threshold,
+            threshold=rounded_thresholds[at],
             reasons=reasons,
             members=members[at],
             model_version=detector.model_version,

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         5.0, gt=0, le=3600, description="how often a worker looks whether another model was promoted"
     )
     contamination: float = Field(0.10, gt=0, lt=1, description="share of ordinary traffic that is flagged")
+    contamination_by: Literal["none", "category"] = Field(
+        "none", description="category: that share of each category's traffic instead of all"
+    )
     ensemble_weights: Annotated[tuple[float, float, float], NoDecode] = Field(
         (0.4, 0.4, 0.2), description="forest,autoencoder,lstm; must sum to 1"
     )

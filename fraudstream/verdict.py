@@ -46,6 +46,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         anomaly_type: `normal`, or the leading reason's code.
         confidence: how sure the verdict is: the score where flagged, 1 - score where not.
         flagged: whether the score exceeds the threshold.
+        threshold: the one that was applied, of the category where it has its own.
         timestamp: the broker's time of the transaction; for /predict, the time of the answer.
         processing_time_ms: time spent on the request; null in the stream, where every delivery must be identical.
         late: the event came later than the declared lateness.

@@ -7,14 +7,12 @@ from numpy.typing import NDArray
 
 from fraudstream.training.baselines import BASELINES
 from fraudstream.training.evaluate import Judged
-from fraudstream.training.evaluation import ENSEMBLE, CampaignDetection
+from fraudstream.training.evaluation import ENSEMBLE, NONE, CampaignDetection
 from fraudstream.training.metrics import Flags, most_suspicious
 from fraudstream.training.streaks import StreakDetection, Streaks, detection, find_streaks
 
 CAUGHT_SHARE = 0.6
 """A campaign is caught where so many of its instances have an alert within their first three frauds."""
-NO_CAMPAIGN = "(none)"
-"""Name of the frauds that a file with campaigns gives none."""
 
 
 def campaigns_of(judged: Judged) -> NDArray[np.object_] | None:
@@ -39,7 +37,7 @@ def how_soon_noticed(judged: Judged, alert_share: float) -> dict[str, CampaignDe
     for name in sorted(set(campaign[judged_frauds].tolist())):
         streaks = find_streaks(judged.user, judged.time_s, judged.is_fraud & (campaign == name), judged.rows)
         frauds = int((campaign[judged_frauds] == name).sum())
-        found[name or NO_CAMPAIGN] = _noticed(frauds, streaks, alerts, alert_share)
+        found[name or NONE] = _noticed(frauds, streaks, alerts, alert_share)
     return found
 
 

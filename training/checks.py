@@ -140,7 +140,7 @@ class DataReport:
             yield (
                 "unknown categories",
                 f"{sum(self.unknown_categories.values()):,}",
-                f"not learnt by the model: {names}",
+                f"not learnt by the model, judged by what everybody pays: {names}",
             )
         if self.unread:
             yield "other columns", "", f"not read: {', '.join(self.unread)}; name them with --columns OURS=THEIRS"
@@ -262,7 +262,7 @@ def _report(history: History, vocabulary: NDArray[np.uint32] | None) -> DataRepo
         last_event_time=_moment(times_ns[-1]) if len(times_ns) else None,
         columns=tuple(_column(history, names) for names in _OPTIONAL),
         frauds=int(history.numbers("is_fraud").sum()) if "is_fraud" in history else None,
-        unknown_categories=None if vocabulary is None else _unknown_categories(history, vocabulary),
+        unknown_categories=None if vocabulary is None else unknown_categories(history, vocabulary),
         odd=tuple(_odd(history, times_ns)),
     )
 
@@ -283,8 +283,8 @@ def _repeated_ids(history: History) -> tuple[int, int]:
     return of_one_user, repeated - of_one_user
 
 
-def _unknown_categories(history: History, vocabulary: NDArray[np.uint32]) -> dict[str, int]:
-    """Most frequent first."""
+def unknown_categories(history: History, vocabulary: NDArray[np.uint32]) -> dict[str, int]:
+    """Categories that are not among these hashes -> rows, most frequent first: judged by what everybody pays."""
     if "category" not in history:
         return {}
     codes, names = history.codes("category")

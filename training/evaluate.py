@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from fraudstream.decide.policy import Policy
 from fraudstream.decide.reasons import reasons_of
-from fraudstream.features.engine import DUPLICATE
+from fraudstream.features.engine import DUPLICATE, SEQUENCE_CATEGORY
 from fraudstream.score import artifact
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import MEMBERS
 from fraudstream.training.baselines import BASELINES, Rows, Stage, baseline_scores
+from fraudstream.training.checks import DataReport
 from fraudstream.training.evaluate_rows import (
     Order,
     campaign_column,
@@ -46,6 +47,7 @@ class Judged:
     """The judged rows and everything that was said of them.
 
     Attributes:
+        data: what was in the file.
         history: up to the end of what is judged.
         rows: (n,) rows of the history that are judged, ascending.
         left_out: rows in the judged range whose user was known to be compromised.
@@ -60,12 +62,14 @@ class Judged:
         members: (n, 3) ranks, NaN where a member failed.
         surprise: (n, k) as the ensemble gives it.
         degraded: members that failed for a row and are not among the methods.
-        threshold: of the ensemble's score; above it is flagged.
+        thresholds: of the ensemble's score, the one that applies to each row.
+        flagged: rows whose score is above it.
         manifest: of the model.
         has_seen_judged: whether the model's training range reaches into what is judged.
         campaign_column: how the file names the history's `campaign`.
     """
 
+    data: DataReport
     history: History
     rows: Ints
     left_out: int
@@ -80,7 +84,8 @@ class Judged:
     members: Floats
     surprise: NDArray[np.float32]
     degraded: tuple[str, ...]
-    threshold: float
+    thresholds: Floats
+    flagged: Flags
     weights: MemberWeights
     manifest: artifact.Manifest
     has_seen_judged: bool
@@ -109,7 +114,8 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
     """
     check_borders(order.since, order.until)
     model = artifact.load(order.model, order.weights)
-    history = read_labelled(order)
+    policy = Policy.of(order.contamination, order.contamination_by, model.ensemble)
+    history, data = read_labelled(order, model.reference.category)
     times_s = history.numbers("timestamp") // NS_PER_S
     users, labels = history.codes("user_id").codes, history.numbers("is_fraud") == 1
     in_range = np.arange(first_judged(order, history), len(history))
@@ -122,12 +128,13 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
     scored = _replay_and_score(order, model, history, sample, rows, stage)
     duplicates, rows = len(rows) - len(scored.judged), scored.judged
     check_labels(order, labels[rows])
-    amounts = history.numbers("amount")
+    amounts, thresholds = history.numbers("amount"), policy.thresholds(scored.category)
     failed = tuple(name for at, name in enumerate(MEMBERS) if np.isnan(scored.members[:, at]).any())
     scores = {ENSEMBLE: scored.anomaly}
     scores |= {name: scored.members[:, at] for at, name in enumerate(MEMBERS) if name not in failed}
     scores |= _of_baselines(order, amounts, times_s, scored, stage, other)
     return Judged(
+        data=data,
         history=history,
         rows=rows,
         left_out=left_out,
@@ -142,7 +149,8 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
         members=scored.members,
         surprise=scored.surprise,
         degraded=failed,
-        threshold=Policy(order.contamination).threshold,
+        thresholds=thresholds,
+        flagged=scored.anomaly > thresholds,
         weights=order.weights,
         manifest=model.manifest,
         has_seen_judged=overlaps(model.manifest.training, int(times_s[in_range[0]]), int(times_s[-1])),
@@ -158,6 +166,7 @@ class _Scored:
     sample: Ints
     features: NDArray[np.float32]
     reference: NDArray[np.float32]
+    category: NDArray[np.uint32]
     anomaly: Floats
     members: Floats
     surprise: NDArray[np.float32]
@@ -190,7 +199,8 @@ def _replay_and_score(
             surprise[block] = scores.surprise
             advance(min(start + _SCORE_ROWS, len(judged)))
     assert surprise is not None  # noqa: S101  there is at least one judged row
-    return _Scored(judged, sample, features, replay.features[sample - first], anomaly, members, surprise)
+    category = replay.sequences[judged - first, -1, SEQUENCE_CATEGORY]
+    return _Scored(judged, sample, features, replay.features[sample - first], category, anomaly, members, surprise)
 
 
 def _of_baselines(

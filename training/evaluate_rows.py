@@ -11,12 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from fraudstream.decide.policy import Segments
 from fraudstream.errors import DataFileError
 from fraudstream.score.artifact import TrainingFacts
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import DEFAULT_WEIGHTS
-from fraudstream.training.history import History, Moment, moment_ns, read_history
+from fraudstream.training.checks import DataReport, read_checked
+from fraudstream.training.history import History, Moment, moment_ns
 from fraudstream.training.known_cards import LABEL_DELAY_DAYS
 from fraudstream.training.metrics import Flags, Ints
 from fraudstream.training.times import NS_PER_S
@@ -42,9 +45,7 @@ class Order:
         without_compromised: leaves out users whose fraud was known by then; see `unknown_until_judged`.
         seed: of the baselines and the bootstrap.
         draws: of the bootstrap.
-        contamination: as the worker's setting.
-        weights: as the worker's setting.
-        allowed_lateness_s: as the worker's setting.
+        contamination, contamination_by, weights, allowed_lateness_s: as the worker's settings.
     """
 
     model: Path
@@ -57,24 +58,29 @@ class Order:
     seed: int = 1
     draws: int = DRAWS
     contamination: float = 0.10
+    contamination_by: Segments = "none"
     weights: MemberWeights = DEFAULT_WEIGHTS
     allowed_lateness_s: int = 3600
 
 
-def read_labelled(order: Order) -> History:
-    """The whole history up to `until`, with labels; a column fraud_scenario counts as the campaign.
+def read_labelled(order: Order, vocabulary: NDArray[np.uint32]) -> tuple[History, DataReport]:
+    """The whole history up to `until`, with labels, and what its file lacks; fraud_scenario counts as the campaign.
+
+    Args:
+        order: what is asked for.
+        vocabulary: hashes of the categories that the model knows.
 
     Raises:
-        DataFileError: the file cannot be read, or has no labels.
+        DataFileError: the file cannot be read, has no labels, or no row that can be used.
     """
     columns = {"campaign": campaign_column(order)} if campaign_column(order) != "campaign" else {}
-    history = read_history(order.source, {**order.columns, **columns}, until=order.until)
+    history, data = read_checked(order.source, {**order.columns, **columns}, until=order.until, vocabulary=vocabulary)
     if "is_fraud" not in history:
         raise DataFileError(
             f"{order.source}: expected labels in a column is_fraud (0 or 1), got {', '.join(history.columns)}; "
             "name the column with --columns is_fraud=COLUMN"
         )
-    return history
+    return history, data
 
 
 def campaign_column(order: Order) -> str:

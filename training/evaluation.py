@@ -15,6 +15,8 @@ from fraudstream.training.streaks import StreakDetection
 ENSEMBLE = "ensemble"
 METHODS = (ENSEMBLE, *MEMBERS, *BASELINES)
 """All ways to score, in the order of tables."""
+NONE = "(none)"
+"""How rows without a category, and frauds without a campaign, are named."""
 
 Interval = tuple[float, float]
 
@@ -85,10 +87,15 @@ class GroupFigures:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A month, a category or a campaign; the threshold for 1 % is that of all judged rows."""
+    """A month, a category or a campaign; the threshold for 1 % is that of all judged rows.
+
+    Attributes:
+        alert_rate: share of the rows that the ensemble flags.
+    """
 
     rows: int
     frauds: int
+    alert_rate: float
     methods: dict[str, GroupFigures]
 
 
@@ -132,7 +139,8 @@ class AlertRate:
 
     Attributes:
         target: the setting CONTAMINATION.
-        threshold: of the score.
+        threshold: of the score; the setting CONTAMINATION_BY gives categories their own.
+        own_thresholds: category -> its own threshold.
         rate: share of the judged rows that is flagged.
         frauds_caught: frauds among them.
         weeks: one after the other.
@@ -142,6 +150,7 @@ class AlertRate:
 
     target: float
     threshold: float
+    own_thresholds: dict[str, float]
     rate: float
     frauds_caught: int
     weeks: list[Week]

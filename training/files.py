@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from fraudstream.errors import DataFileError
 from fraudstream.training.times import NS_PER_S, TIME, read_times
+from fraudstream.training.unreadable import UNREADABLE, first_line, first_unreadable, other_names, why_unreadable
 from fraudstream.transaction import EARLIEST_S, MAX_AMOUNT
 
 __all__ = [
@@ -101,7 +102,7 @@ def load_table(path: Path, columns_map: Mapping[str, str]) -> Loaded:
         sources = _sources(path, in_file, columns_map)
         raw = _read_csv(path, sources) if path.suffix == ".csv" else pq.read_table(path, columns=_once(sources))
     except (OSError, pa.ArrowException, csv.Error, UnicodeDecodeError) as error:
-        raise DataFileError(f"{path}: expected a readable {path.suffix[1:]} file, got {_first_line(error)}") from None
+        raise DataFileError(why_unreadable(path, error)) from None
     columns: dict[str, pa.ChunkedArray] = {}
     empty_texts: dict[str, int] = {}
     naive_rows = half_places = 0
@@ -146,7 +147,7 @@ def write_table(table: pa.Table, path: Path) -> None:
         else:
             pa_csv.write_csv(_plain(table), path, pa_csv.WriteOptions(quoting_style="needed"))
     except OSError as error:
-        raise DataFileError(f"{path}: expected a place to write to, got {_first_line(error)}") from None
+        raise DataFileError(f"{path}: expected a place to write to, got {first_line(error)}") from None
 
 
 def _check_suffix(path: Path) -> None:
@@ -168,6 +169,11 @@ def _sources(path: Path, in_file: list[str], columns_map: Mapping[str, str]) -> 
     if unknown:
         raise DataFileError(f"--columns: expected names among {', '.join(FIELDS)}; got {', '.join(unknown)}")
     sources = {name: columns_map.get(name, name) for name in FIELDS}
+    twice = sorted({source for source in sources.values() if in_file.count(source) > 1})
+    if twice:
+        raise DataFileError(
+            f"{path}: expected each column once, got {', '.join(twice)} more than once; rename or remove the others"
+        )
     missing = [
         f"{name} (as {source})" if source != name else name
         for name, source in sources.items()
@@ -176,7 +182,7 @@ def _sources(path: Path, in_file: list[str], columns_map: Mapping[str, str]) -> 
     if missing:
         raise DataFileError(
             f"{path}: expected columns {', '.join(REQUIRED)}; missing {', '.join(missing)}; "
-            f"the file has {', '.join(in_file) or 'none'}. Name other columns with --columns amount=COLUMN,..."
+            f"the file has {', '.join(in_file) or 'none'}. {other_names(in_file)}"
         )
     if ("latitude" in columns_map) != ("longitude" in columns_map) and not {"latitude", "longitude"} <= set(in_file):
         raise DataFileError(f"{path}: expected latitude and longitude together; name both with --columns")
@@ -209,10 +215,14 @@ def _naming(path: Path, name: str, source: str, column: pa.ChunkedArray) -> Iter
     """Gives what goes wrong with a column the column's name."""
     try:
         yield
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataFileError(
-            f"{path}: column {source}: expected {_described(name)}, got {column.type} ({_first_line(error)})"
-        ) from None
+    except UNREADABLE as error:
+        found = first_unreadable(column, lambda part: _read(name, part))
+        came = f"{found}; correct or remove it" if found else f"{column.type} ({first_line(error)})"
+        raise DataFileError(f"{path}: column {source}: expected {_described(name)}, got {came}") from None
+
+
+def _read(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return read_times(_without_null_words(column)).column if name == "timestamp" else _typed(name, column)
 
 
 def _typed(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -312,7 +322,3 @@ def _plain(table: pa.Table) -> pa.Table:
             column = column.cast(pa.timestamp("s", "UTC"))
         columns[name] = column
     return pa.table(columns)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -15,6 +15,7 @@ from fraudstream.training.campaign_findings import campaigns_of, how_soon_notice
 from fraudstream.training.evaluate import Judged
 from fraudstream.training.evaluation import (
     ENSEMBLE,
+    NONE,
     AlertRate,
     Budget,
     Difference,
@@ -166,7 +167,7 @@ def _groups(
         yield (
             "category",
             {
-                names[at] if at >= 0 else "(none)": _group(judged, is_fraud, category == at, thresholds)
+                names[at] if at >= 0 else NONE: _group(judged, is_fraud, category == at, thresholds)
                 for at in sorted(np.unique(category).tolist(), key=lambda at: names[at] if at >= 0 else "")
             },
         )
@@ -175,7 +176,7 @@ def _groups(
         names = sorted(set(campaign[is_fraud].tolist()))
         yield (
             "campaign",
-            {name or "(none)": _group(judged, is_fraud, ~is_fraud | (campaign == name), thresholds) for name in names},
+            {name or NONE: _group(judged, is_fraud, ~is_fraud | (campaign == name), thresholds) for name in names},
         )
 
 
@@ -187,11 +188,11 @@ def _group(judged: Judged, is_fraud: Flags, chosen: Flags, thresholds: Mapping[s
         measured = Ranking.of(scores[chosen], labels, one_user, 1).measure()
         caught = float((scores[chosen][labels] > thresholds[name]).mean()) if labels.any() else None
         methods[name] = GroupFigures(_known(measured.auc), _known(measured.average_precision), caught)
-    return Group(len(labels), int(labels.sum()), methods)
+    return Group(len(labels), int(labels.sum()), float(judged.flagged[chosen].mean()), methods)
 
 
 def _alert_rate(judged: Judged, is_fraud: Flags, time_s: Ints, target: float) -> AlertRate:
-    flagged = judged.scores[ENSEMBLE] > judged.threshold
+    flagged = judged.flagged
     begin_s = int(time_s[0]) // _DAY_S * _DAY_S
     week = (time_s - begin_s) // _WEEK_S
     weeks = []
@@ -203,13 +204,23 @@ def _alert_rate(judged: Judged, is_fraud: Flags, time_s: Ints, target: float) ->
     rates = [week.alert_rate for week in weeks if week.is_whole] or [week.alert_rate for week in weeks]
     return AlertRate(
         target=target,
-        threshold=judged.threshold,
+        threshold=1.0 - target,
+        own_thresholds=_own_thresholds(judged, 1.0 - target),
         rate=float(flagged.mean()),
         frauds_caught=int((flagged & is_fraud).sum()),
         weeks=weeks,
         lowest_relative=min(rates) / target,
         highest_relative=max(rates) / target,
     )
+
+
+def _own_thresholds(judged: Judged, threshold: float) -> dict[str, float]:
+    own = np.flatnonzero(judged.thresholds != threshold)
+    codes, names = judged.history.codes("category") if "category" in judged.history else (None, [])
+    category = np.full(len(own), -1) if codes is None else codes[judged.rows[own]]
+    found, first = np.unique(category, return_index=True)
+    named = zip(found.tolist(), judged.thresholds[own[first]].tolist(), strict=True)
+    return dict(sorted((names[at] if at >= 0 else NONE, one) for at, one in named))
 
 
 def _drift(judged: Judged) -> dict[str, float]:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from fraudstream.errors import ModelError
 from fraudstream.features.catalogue import INPUT_WEIGHTS, model_inputs
+from fraudstream.features.engine import SEQUENCE_CATEGORY
 from fraudstream.score.autoencoder import Autoencoder, AutoencoderNetwork
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import DEFAULT_WEIGHTS, Ensemble
@@ -87,7 +88,7 @@ def fit(
     scored, steps = model_inputs(features[chosen]), sequences[chosen]
     reference = np.stack([forest.score(scored), autoencoder.score(scored)[0], lstm.score(steps)], axis=1)
     tell("calibration", 1.0)
-    return Ensemble(forest, autoencoder, lstm, reference, weights)
+    return Ensemble(forest, autoencoder, lstm, reference, weights, steps[:, -1, SEQUENCE_CATEGORY])
 
 
 def fit_forest(inputs: NDArray[np.float32], seed: int) -> Forest:

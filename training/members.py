@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from fraudstream.features.catalogue import model_inputs
+from fraudstream.features.engine import SEQUENCE_CATEGORY
 from fraudstream.score.autoencoder import Autoencoder
 from fraudstream.score.ensemble import Ensemble
 from fraudstream.score.forest import Forest
@@ -88,4 +89,5 @@ def calibrate(members: dict[str, Arrays], sample: Sample) -> Ensemble:
         network.score(sample.reference_inputs)[0],
         recurrent.score(sample.reference_sequences),
     )
-    return Ensemble(trees, network, recurrent, np.stack(scores, axis=1))
+    categories = sample.reference_sequences[:, -1, SEQUENCE_CATEGORY]
+    return Ensemble(trees, network, recurrent, np.stack(scores, axis=1), reference_categories=categories)

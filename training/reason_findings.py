@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.training.campaign_findings import NO_CAMPAIGN
 from fraudstream.training.evaluate import Judged
-from fraudstream.training.evaluation import ENSEMBLE, Agreement, Reasons
+from fraudstream.training.evaluation import NONE, Agreement, Reasons
 from fraudstream.training.right_reasons import Right, right_reasons
 
 ALL_FRAUDS = "all frauds"
@@ -30,11 +29,11 @@ def reasons_given(judged: Judged, campaign: NDArray[np.object_] | None) -> Reaso
     is_fraud = judged.is_fraud[judged.rows]
     leading: Counter[str] = Counter()
     given: dict[str, list[Given]] = {}
-    for at in np.flatnonzero(judged.scores[ENSEMBLE] > judged.threshold).tolist():
+    for at in np.flatnonzero(judged.flagged).tolist():
         codes = tuple(reason.code for reason in judged.reasons(at))
         leading[codes[0]] += 1
         if is_fraud[at]:
-            name = ALL_FRAUDS if campaign is None else str(campaign[at]) or NO_CAMPAIGN
+            name = ALL_FRAUDS if campaign is None else str(campaign[at]) or NONE
             given.setdefault(name, []).append((float(judged.amount[at]), codes))
     occurring = set() if campaign is None else set(campaign[is_fraud].tolist())
     known = right_reasons(judged.campaign_column)

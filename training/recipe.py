@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from fraudstream.features.engine import DUPLICATE
 from fraudstream.features.reference import Reference
 from fraudstream.score.artifact import Manifest, TrainingFacts, save
 from fraudstream.training import members
-from fraudstream.training.checks import DataReport, read_checked
+from fraudstream.training.checks import DataReport, read_checked, unknown_categories
 from fraudstream.training.fit import FEWEST_ROWS
 from fraudstream.training.history import History
 from fraudstream.training.reference import fit_reference
@@ -39,6 +39,7 @@ _LIBRARIES = ("numba", "numpy", "pyarrow", "scikit-learn", "torch")
 _CODE = ("features", "state", "score", "training")
 """Packages whose code has a say in the model."""
 _HASHED_BYTES = 1 << 22
+_SHOWN_NAMES = 5
 
 Advance = Callable[[int], None]
 """Called with how much of a step is done, counted from its start."""
@@ -121,6 +122,9 @@ def train(order: Order, shown: Shown) -> Trained:
         with _timed("reference", seconds, shown):
             tables = work.tensors("reference", lambda: fit_reference(learnt(history, first)).tensors())
             reference = Reference.from_tensors(tables)
+        rare = unknown_categories(History(history.table.slice(first)), reference.category)
+        if rare:
+            shown.line(_rare(rare))
 
         with _timed("replay", seconds, shown):
             stream = work.arrays("replay", lambda: _replay(history, first, reference, order, shown))
@@ -149,7 +153,7 @@ def train(order: Order, shown: Shown) -> Trained:
         manifest = save(order.out, ensemble, reference, facts)
     if work.resumed:
         shown.line(f"from an earlier run: {', '.join(work.resumed)}")
-    return Trained(manifest, report, seconds, tuple(work.resumed))
+    return Trained(manifest, replace(report, unknown_categories=rare), seconds, tuple(work.resumed))
 
 
 def file_hash(path: Path, shown: Shown) -> str:
@@ -168,6 +172,14 @@ def file_hash(path: Path, shown: Shown) -> str:
     except OSError as error:
         raise DataFileError(f"{path}: expected a file of transactions, got {error.strerror}") from None
     return digest.hexdigest()
+
+
+def _rare(categories: Mapping[str, int]) -> str:
+    names = ", ".join(list(categories)[:_SHOWN_NAMES]) + (", …" if len(categories) > _SHOWN_NAMES else "")
+    return (
+        f"rare categories: {sum(categories.values()):,} rows of {len(categories):,} categories too rare to be learnt "
+        f"({names}), judged by what everybody pays"
+    )
 
 
 def _replay(history: History, first: int, reference: Reference, order: Order, shown: Shown) -> Arrays:

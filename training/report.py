@@ -126,7 +126,7 @@ def _scores(judged: Judged, found: Evaluation) -> str:
     normal, fraud = (np.histogram(scores[chosen], edges)[0] for chosen in (~is_fraud, is_fraud))
     ticks = [(at / 5, f"{at / 5:g}") for at in range(6)]
     counts = count_axis("Payments (logarithmic)", int(normal.max()))
-    at = judged.threshold
+    at = found.alert_rate.threshold
     histogram = chart(
         "Scores of normal payments and of frauds",
         Axis("Anomaly score", 0.0, 1.0, ticks),
@@ -185,8 +185,12 @@ def _alert_rate(found: Evaluation) -> str:
             Line(f"asked for: {rate.target:.1%}", RED, [(0.0, rate.target), (float(weeks), rate.target)], True),
         ],
     )
+    own = rate.own_thresholds.values()
+    threshold = f"its threshold of {rate.threshold:g}"
+    if own:
+        threshold += f" (of {len(own)} categories their own, {min(own):.3f} to {max(own):.3f})"
     return drawn + (
-        f"<p>Above its threshold of {rate.threshold:g} the model flags {rate.rate:.2%} of the payments and with them "
+        f"<p>Above {threshold} the model flags {rate.rate:.2%} of the payments and with them "
         f"{rate.frauds_caught:,} of {found.frauds:,} frauds. By week that is {rate.lowest_relative:.2f} to "
         f"{rate.highest_relative:.2f} times the share asked for.</p>"
     )
@@ -195,8 +199,8 @@ def _alert_rate(found: Evaluation) -> str:
 def _misses(judged: Judged, found: Evaluation) -> str:
     missed = found.frauds - found.alert_rate.frauds_caught
     lead = (
-        f"<p>{missed:,} of {found.frauds:,} frauds stayed below the threshold of {judged.threshold:g}. The largest "
-        "amounts come first, one for each user.</p>"
+        f"<p>{missed:,} of {found.frauds:,} frauds stayed below the threshold of {found.alert_rate.threshold:g}. "
+        "The largest amounts come first, one for each user.</p>"
         if missed
         else ""
     )

@@ -48,7 +48,7 @@ class Story:
 
 def costliest_misses(judged: Judged) -> list[Story]:
     """Frauds that were not flagged, the largest amounts first, one for each user."""
-    missed = judged.is_fraud[judged.rows] & (judged.scores[ENSEMBLE] <= judged.threshold)
+    missed = judged.is_fraud[judged.rows] & ~judged.flagged
     places = np.flatnonzero(missed)
     return _told(judged, places[np.argsort(-judged.amount[places], kind="stable")])
 
@@ -56,7 +56,7 @@ def costliest_misses(judged: Judged) -> list[Story]:
 def loudest_false_alerts(judged: Judged) -> list[Story]:
     """Normal transactions that were flagged, the highest scores first, one for each user."""
     scores = judged.scores[ENSEMBLE]
-    places = np.flatnonzero(~judged.is_fraud[judged.rows] & (scores > judged.threshold))
+    places = np.flatnonzero(~judged.is_fraud[judged.rows] & judged.flagged)
     return _told(judged, places[np.argsort(-scores[places], kind="stable")])
 
 

@@ -34,14 +34,16 @@ def backfill(source: Path, until: str | None, columns: dict[str, str], json_file
     """
     from fraudstream.agents.backfill import require_untouched, write_profiles
     from fraudstream.cli.spool import Spool
+    from fraudstream.cli.train import print_report
     from fraudstream.detector import load_detector
     from fraudstream.training.backfill import Counts
-    from fraudstream.training.history import read_history
+    from fraudstream.training.checks import read_checked
 
     settings, bootstrap = _broker()
     asyncio.run(require_untouched(settings, bootstrap))
     detector = load_detector(settings)
-    history = read_history(source, columns, until=until)
+    history, report = read_checked(source, columns, until=until)
+    print_report(report)
     counts = Counts()
     with Spool() as spool:
         _replay(history, detector.engine, spool, counts)
@@ -49,6 +51,9 @@ def backfill(source: Path, until: str | None, columns: dict[str, str], json_file
         with progress("write", len(spool), "profiles") as advance:
             asyncio.run(write_profiles(settings, bootstrap, spool, advance))
         size_bytes = spool.size_bytes
+    counts.rows += report.left_out
+    for refusal in report.refused:
+        counts.skipped[refusal.reason] += refusal.rows
     skipped = sum(counts.skipped.values())
     told = ", ".join(f"{reason} {count:,}" for reason, count in counts.skipped.most_common())
     say(f"{source}: profiles of {counts.users:,} users ({size_bytes / 1e6:.1f} MB) from {counts.rows:,} transactions")

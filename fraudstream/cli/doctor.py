@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -15,6 +15,9 @@ import click
 from fraudstream.cli.output import json_option, print_table, write_json
 from fraudstream.errors import FraudstreamError, SettingsError
 from fraudstream.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from fraudstream.decide.policy import Policy
 
 TIMEOUT_S = 2.0
 REDIS_PORT, POSTGRES_PORT = 6379, 5432
@@ -120,7 +123,14 @@ def _model(settings: Settings) -> Check:
             else "promote a model with `fraudstream models promote`, or go back with `fraudstream models rollback`"
         )
         return Check("model", "failed", str(error), todo)
-    return Check("model", "ok", f"{detector.model_version}: {_origin(settings)}")
+    return Check("model", "ok", f"{detector.model_version}: {_origin(settings)}{_own_thresholds(detector.policy)}")
+
+
+def _own_thresholds(policy: Policy) -> str:
+    if policy.by_category is None:
+        return ""
+    found = len(policy.by_category) or "none"
+    return f"; CONTAMINATION_BY=category: {found} of its categories are frequent enough for a threshold of their own"
 
 
 def _origin(settings: Settings) -> str:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraudstream.cli.output import columns_option, json_option, print_facts, print_table, progress, say, write_json
+from fraudstream.cli.output import (
+    columns_option,
+    json_option,
+    print_facts,
+    print_table,
+    progress,
+    say,
+    write_json,
+    write_text,
+)
 from fraudstream.settings import load_settings
 
 if TYPE_CHECKING:
@@ -72,6 +81,7 @@ def evaluate(
 
     The file is replayed from its start, so that profiles are warm; labels are read to judge, never to score.
     """
+    from fraudstream.cli.train import print_report
     from fraudstream.detector import model_directory
     from fraudstream.training.evaluate import Order, judge_model
     from fraudstream.training.findings import find
@@ -88,16 +98,18 @@ def evaluate(
         without_compromised=without_compromised,
         seed=seed,
         contamination=settings.contamination,
+        contamination_by=settings.contamination_by,
         weights=settings.ensemble_weights,
         allowed_lateness_s=settings.allowed_lateness_s,
     )
     judged = judge_model(order, progress)
     found = find(judged, order.contamination, order.seed, order.draws, progress)
+    print_report(judged.data)
     print_evaluation(found)
     if html is not None:
-        html.write_text(html_report(order, judged, found), encoding="utf-8")
+        write_text(html, html_report(order, judged, found))
         say(f"{html}: the report")
-    write_json(json_file, found.as_json())
+    write_json(json_file, found.as_json() | {"data": judged.data.as_json()})
 
 
 def print_evaluation(found: Evaluation) -> None:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import click
 
+from fraudstream.errors import DataFileError
+
 LINE_EVERY_S = 5.0
 """Without a terminal a line of progress comes this often at most: a log should stay readable."""
 
@@ -48,9 +50,27 @@ def columns_option(command: Command) -> Command:
 
 
 def write_json(json_file: Path | None, result: Mapping[str, Any]) -> None:
-    """Writes a command's result for machines, if asked for."""
+    """Writes a command's result for machines, if asked for.
+
+    Raises:
+        DataFileError: the file cannot be written.
+    """
     if json_file is not None:
-        json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_text(json_file, json.dumps(result, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes what a command was asked to write.
+
+    Raises:
+        DataFileError: the file cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataFileError(
+            f"{path}: expected a file that can be written, got {error.strerror}; name another file"
+        ) from None
 
 
 def say(text: str) -> None:
@@ -147,5 +167,7 @@ def _name_pairs(_context: click.Context, _option: click.Parameter, text: str) ->
         ours, equals, theirs = part.partition("=")
         if not equals or not ours.strip() or not theirs.strip():
             raise click.BadParameter(f"expected OURS=THEIRS[,OURS=THEIRS], such as amount=TransactionAmt, got {part!r}")
+        if ours.strip() in pairs:
+            raise click.BadParameter(f"expected each of our names once, got {ours.strip()} twice")
         pairs[ours.strip()] = theirs.strip()
     return pairs

@@ -67,14 +67,14 @@ def excesses(
     Without a category the two of it are 0: they would say once more, and louder, what the amount itself says.
     """
     log_amount = math.log1p(cents / 100.0)
-    z, by_category, ratio, tail = 0.0, 0.0, 0.0, 0.0
+    z = by_category = ratio = tail = 0.0
     if known >= Z_FROM_EVENTS:
         z = max((log_amount - mean) / deviation - Z_THRESHOLD, 0.0)
     if known > 0:
         ratio = max(log_amount - log_usual - RATIO_THRESHOLD, 0.0)
     if category != ABSENT:
         table = tables.row_of[category]
-        by_category = max((log_amount - tables.mean[table]) / tables.deviation[table] - Z_THRESHOLD, 0.0)
+        by_category = max(float((log_amount - tables.mean[table]) / tables.deviation[table]) - Z_THRESHOLD, 0.0)
         tail = max(tail_surprise(tables, table, log_amount) - TAIL_THRESHOLD, 0.0)
     return z, by_category, ratio, tail
 

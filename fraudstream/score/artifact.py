@@ -29,7 +29,7 @@ from fraudstream.score.ensemble import DEFAULT_WEIGHTS, Ensemble
 from fraudstream.score.forest import Forest
 from fraudstream.score.lstm import Lstm
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when tensors change their names or meaning, or when sequences do: features have their own hash."""
 
 TENSOR_FILE = "model.safetensors"
@@ -109,11 +109,11 @@ def save(directory: Path, ensemble: Ensemble, reference: Reference, training: Tr
 
     The manifest comes last: a directory half written has an older manifest or none, and is refused.
     """
-    parts = {
+    parts: dict[str, dict[str, NDArray[Any]]] = {
         "forest": ensemble.forest.tensors(),
         "autoencoder": ensemble.autoencoder.tensors(),
         "lstm": ensemble.lstm.tensors(),
-        "calibration": {"reference": ensemble.calibration.reference},
+        "calibration": {"reference": ensemble.calibration.reference, "category": ensemble.reference_categories},
         "reference": reference.tensors(),
     }
     flat = {f"{part}.{name}": array for part, tensors in parts.items() for name, array in tensors.items()}
@@ -202,7 +202,7 @@ def _parts(directory: Path, data: bytes, weights: MemberWeights) -> tuple[Ensemb
         forest = Forest.from_tensors(_part(flat, "forest"))
         autoencoder = Autoencoder.from_tensors(_part(flat, "autoencoder"))
         lstm = Lstm.from_tensors(_part(flat, "lstm"))
-        scores = flat["calibration.reference"]
+        scores, categories = flat["calibration.reference"], flat["calibration.category"]
         reference = Reference.from_tensors(_part(flat, "reference"))
     except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
         raise ModelMismatch(
@@ -216,7 +216,7 @@ def _parts(directory: Path, data: bytes, weights: MemberWeights) -> tuple[Ensemb
             f"an autoencoder of {len(autoencoder.transform.knots)} and a forest of {widest + 1} or more; "
             "train a new model"
         )
-    return Ensemble(forest, autoencoder, lstm, scores, weights), reference
+    return Ensemble(forest, autoencoder, lstm, scores, weights, categories), reference
 
 
 def _part(flat: dict[str, NDArray[Any]], part: str) -> dict[str, NDArray[Any]]:

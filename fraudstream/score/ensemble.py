@@ -18,6 +18,7 @@ from fraudstream.score.calibration import Calibration, MemberWeights
 from fraudstream.score.forest import Forest
 from fraudstream.score.lstm import Lstm
 from fraudstream.score.probe import probe
+from fraudstream.state.event import ABSENT
 
 MEMBERS = ("forest", "autoencoder", "lstm")
 DEFAULT_WEIGHTS: MemberWeights = (0.4, 0.4, 0.2)
@@ -59,6 +60,10 @@ class Ensemble:
         lstm: reads the sequences.
         reference: (m, 3) raw scores of a sample of training rows; what a rank is a rank of.
         weights: of the three members.
+        reference_categories: (m,) category hashes of the reference's rows; None where none is known.
+
+    Raises:
+        ModelError: the reference cannot be used, or the categories are not those of its rows.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Ensemble:
         lstm: Lstm,
         reference: NDArray[np.float64],
         weights: MemberWeights = DEFAULT_WEIGHTS,
+        reference_categories: NDArray[np.integer] | None = None,
     ) -> None:
         # More threads cost more in handing over than these small products take, and they are the worker's own to use.
         torch.set_num_threads(1)
@@ -75,6 +81,14 @@ class Ensemble:
         self.autoencoder = autoencoder
         self.lstm = lstm
         self.calibration = Calibration(reference, weights)
+        if reference_categories is None:
+            reference_categories = np.full(len(reference), ABSENT)
+        if reference_categories.shape != reference.shape[:1]:
+            raise ModelError(
+                f"expected a category of each of the {len(reference):,} reference rows, got an array of "
+                f"{reference_categories.shape}; train a new model"
+            )
+        self.reference_categories = reference_categories.astype(np.uint16)
         self._complained: set[str] = set()
 
     def score(self, features: NDArray[np.float32], sequences: NDArray[np.uint32]) -> Scores:
@@ -98,6 +112,11 @@ class Ensemble:
             )
         degraded = tuple(name for at, name in enumerate(MEMBERS) if failed[:, at].any())
         return Scores(self.calibration.anomaly(members), members, surprise, degraded)
+
+    def reference_anomaly(self) -> NDArray[np.float64]:
+        """(m,) the anomaly score of each reference row, of all members."""
+        columns = enumerate(self.calibration.reference.T)
+        return self.calibration.anomaly(np.stack([self.calibration.ranks(at, raw) for at, raw in columns], axis=1))
 
     def raw_scores(
         self, inputs: NDArray[np.float32], sequences: NDArray[np.uint32]

@@ -208,6 +208,7 @@ class Registry:
         if target.exists():
             self._require_same(source, manifest, target)
             return version, False
+        artifact.load(source)  # before it is copied, so that a refusal names the model that was meant
         # Copied beside its place, checked there and renamed: a version is never there in part.
         copy = self._versions / f"{_COPY_PREFIX}{uuid.uuid4().hex}"
         try:

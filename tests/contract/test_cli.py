@@ -170,6 +170,15 @@ def test_doctor_is_content_with_no_server_at_all(tmp_path: Path) -> None:
     assert ended.exit_code == 0, ended.output
 
 
+def test_doctor_tells_how_many_categories_have_a_threshold_of_their_own(tmp_path: Path) -> None:
+    data_dir = str(tmp_path / "not-yet-there")
+    ended = run("doctor", DATA_DIR=data_dir, CONTAMINATION_BY="category")
+    assert "15 of its categories are frequent enough for a threshold of their own" in ended.output
+    ended = run("doctor", DATA_DIR=data_dir, CONTAMINATION_BY="category", CONTAMINATION="0.0001")
+    assert "none of its categories are frequent enough" in ended.output
+    assert "categories" not in run("doctor", DATA_DIR=data_dir).output
+
+
 def test_doctor_reports_settings_that_cannot_be_read(tmp_path: Path) -> None:
     told = tmp_path / "doctor.json"
     assert run("doctor", "--json", told, CONTAMINATION="7").exit_code == 1

@@ -150,6 +150,29 @@ def test_other_column_names_are_mapped(tmp_path: Path, lines: list[dict[str, str
     assert data_of(run_train(source, tmp_path / "m", "--columns", "amount=Amt"), tmp_path / "m")["used"] == ROWS
 
 
+def test_rows_of_categories_too_rare_to_be_learnt_are_told(tmp_path: Path, lines: list[dict[str, str]]) -> None:
+    rows = [{**row, "category": f"rare {at % 2}" if at % 60 == 59 else "common"} for at, row in enumerate(lines)]
+    ended = run_train(written(tmp_path / "f.csv", rows), tmp_path / "m", "--since", "2000-01-01")
+    assert data_of(ended, tmp_path / "m")["unknown_categories"] == {"rare 1": 15}
+    assert "15 rows of 1 categories too rare to be learnt (rare 1), judged by what everybody pays" in ended.stderr
+
+
+@pytest.mark.parametrize("told", ["a-directory/told.json", "/proc/told.json"])
+def test_a_result_that_cannot_be_written_is_told_in_one_line(
+    tmp_path: Path, lines: list[dict[str, str]], told: str
+) -> None:
+    source = written(tmp_path / "f.csv", lines)
+    (tmp_path / "a-directory" / "told.json").mkdir(parents=True)
+    ended = run_train(source, tmp_path / "m", "--json", str(tmp_path / told))
+    assert_one_line(ended, 2, "told.json")
+
+
+def test_a_column_that_is_mapped_twice_is_refused(tmp_path: Path, lines: list[dict[str, str]]) -> None:
+    source = written(tmp_path / "f.csv", lines)
+    ended = run_train(source, tmp_path / "m", "--columns", "amount=amount,amount=latitude")
+    assert_one_line(ended, 2, "expected each of our names once, got amount twice")
+
+
 # Files that cannot be used
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from fraudstream.adapters.kafka_topics import create_topics
@@ -141,6 +142,23 @@ async def test_after_a_backfill_verdicts_and_states_are_those_of_a_worker_that_s
     assert again.returncode == 1
     assert "expected no profiles" in again.stderr
     assert again.stderr.count("\n") == 1, again.stderr
+
+
+async def test_rows_that_a_worker_would_refuse_are_skipped_and_told_and_the_others_fill_the_profiles(
+    settings: Settings, history: History, tmp_path: Path
+) -> None:
+    await create_topics(settings, settings.kafka_servers or "")
+    amounts = history.numbers("amount").copy()
+    amounts[[10, 2000, ROWS - 1]] = -3.5
+    column = history.table.column_names.index("amount")
+    write(History(history.table.set_column(column, "amount", pa.array(amounts))), tmp_path / "bad.parquet")
+    told = tmp_path / "told.json"
+    done = await asyncio.to_thread(backfill, settings, "--input", tmp_path / "bad.parquet", "--json", told)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(told.read_text(encoding="utf-8"))
+    assert (result["rows"], result["skipped"], result["reasons"]) == (ROWS, 3, {"out_of_range": 3})
+    assert result["users"] == USERS
+    assert "row 11: amount: expected a number from 0 to 42949672.95, got -3.5" in done.stdout
 
 
 async def test_while_a_worker_lives_a_backfill_is_refused(settings: Settings, file: Path, tmp_path: Path) -> None:

@@ -152,7 +152,9 @@ def test_another_format_is_refused_whatever_else_it_holds(directory: Path, came:
         load(directory)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": "one"}', '{"format_version": 2}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format_version": "one"}', f'{{"format_version": {FORMAT_VERSION}}}']
+)
 def test_a_manifest_that_cannot_be_read_is_refused(directory: Path, text: str) -> None:
     (directory / MANIFEST_FILE).write_text(text)
     with pytest.raises(ModelError, match=r"manifest.json: expected a manifest as `fraudstream train` writes it"):
@@ -171,6 +173,21 @@ def test_a_tensor_of_another_shape_is_refused(directory: Path) -> None:
 
     rewrite_tensors(directory, narrower)
     with pytest.raises(ModelMismatch, match=r"size mismatch for amount\.weight"):
+        load(directory)
+
+
+def test_reference_rows_keep_their_categories(directory: Path) -> None:
+    found, expected = load(directory).ensemble.reference_categories, small_ensemble().reference_categories
+    assert found.tobytes() == expected.tobytes()
+    assert len(np.unique(found)) > 5
+
+
+def test_a_category_too_few_is_refused(directory: Path) -> None:
+    def shorter(tensors: dict[str, Any]) -> None:
+        tensors["calibration.category"] = tensors["calibration.category"][1:]
+
+    rewrite_tensors(directory, shorter)
+    with pytest.raises(ModelError, match=r"a category of each of the 6,000 reference rows, .*train a new model"):
         load(directory)
 
 

@@ -260,7 +260,10 @@ def test_categories_that_a_model_never_learnt_are_counted(tmp_path: Path) -> Non
     known = np.array([hash16("food")], np.uint32)
     report = read_checked(path, vocabulary=known)[1]
     assert report.unknown_categories == {"toys": 2, "fuel": 1}
-    assert said(report)["unknown categories"] == ("3", "not learnt by the model: toys, fuel")
+    assert said(report)["unknown categories"] == (
+        "3",
+        "not learnt by the model, judged by what everybody pays: toys, fuel",
+    )
     assert read_checked(path)[1].unknown_categories is None
 
 

@@ -48,7 +48,7 @@ def test_an_evaluation_that_ends_earlier_says_the_same_of_what_it_judges(tmp_pat
 def test_the_rows_that_baselines_learn_from_precede_what_is_judged(tmp_path: Path) -> None:
     order = small_order(tmp_path)
     _, judged = small_judged()
-    history = read_labelled(order)
+    history, _ = read_labelled(order, small_stream().reference.category)
     first = first_judged(order, history)
     assert judged.rows[0] == first
     before = {row.tobytes() for row in small_stream().features[:first]}

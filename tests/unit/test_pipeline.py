@@ -14,6 +14,7 @@ from fraudstream.errors import RefusedInput
 from fraudstream.features.catalogue import MODEL_INPUTS
 from fraudstream.pipeline import Detector, Outcome, predict, process
 from fraudstream.settings import load_settings
+from fraudstream.state.event import hash16
 from fraudstream.state.profile import EMPTY, view
 from fraudstream.verdict import NORMAL, NOTHING_FOUND, Verdict, decode_verdict
 
@@ -77,6 +78,30 @@ def test_verdicts_are_the_same_bytes_whatever_the_batch(detector: Detector) -> N
         assert others == profiles
 
 
+def test_each_category_has_its_own_threshold_in_batches_of_any_size_and_in_predict() -> None:
+    detector = load_detector(load_settings(contamination_by="category"))
+    own, common = detector.policy.by_category, detector.policy.threshold
+    assert own
+    categories = ["electronics", "coffee", "never heard of", None]
+    expected = [own[hash16("electronics")], own[hash16("coffee")], common, common]
+    assert len({round(threshold, 6) for threshold in expected}) == 3
+    records = [
+        message(k, user=f"u{k % 5}", category=categories[k % 4], amount=3000.0 if k % 41 == 40 else 25.0)
+        for k in range(150)
+    ]
+    whole, profiles, _ = run(detector, records, 150)
+    for size in (1, 37):
+        assert run(detector, records, size)[0] == whole
+    for at, verdict in enumerate(map(decode_verdict, whole)):
+        assert verdict.threshold == round(expected[at % 4], 6)
+        assert_agrees_with_its_threshold(verdict)
+    for at, threshold in enumerate(expected):
+        body = message(150 + at, category=categories[at]).value or b""
+        verdict = predict(detector, body, START_S + 1e8, lambda _, key: profiles[0, key])
+        assert verdict.threshold == round(threshold, 6)
+        assert_agrees_with_its_threshold(verdict)
+
+
 def test_every_good_message_gets_one_verdict_and_every_bad_one_a_dead_letter(detector: Detector) -> None:
     bad = [Record(1, b"u1", b"{"), message(3, key=None), message(4, key=b"u2"), Record(5, b"u1", None)]
     records = sorted([message(0), message(2), *bad], key=lambda record: record.offset)
@@ -124,11 +149,15 @@ def test_a_verdict_keeps_its_contract(detector: Detector) -> None:
     for verdict in seen:
         assert 0.0 <= verdict.anomaly_score <= 1.0
         assert verdict.threshold == 0.9
-        assert verdict.flagged == (verdict.anomaly_score > verdict.threshold)
-        assert verdict.confidence == pytest.approx(
-            verdict.anomaly_score if verdict.flagged else 1 - verdict.anomaly_score, abs=2e-6
-        )
-        assert_reasons(verdict)
+        assert_agrees_with_its_threshold(verdict)
+
+
+def assert_agrees_with_its_threshold(verdict: Verdict) -> None:
+    assert verdict.flagged == (verdict.anomaly_score > verdict.threshold)
+    assert verdict.confidence == pytest.approx(
+        verdict.anomaly_score if verdict.flagged else 1 - verdict.anomaly_score, abs=2e-6
+    )
+    assert_reasons(verdict)
 
 
 def assert_reasons(verdict: Verdict) -> None:

@@ -149,6 +149,14 @@ def test_a_model_of_another_feature_catalogue_is_not_promoted(registry: Registry
         registry.promote(str(model))
 
 
+def test_a_refusal_names_the_directory_that_was_given_and_not_a_copy_of_it(registry: Registry, tmp_path: Path) -> None:
+    model = other_model(tmp_path / "model")
+    (model / TENSOR_FILE).write_bytes(b"rotten")
+    with pytest.raises(ModelMismatch) as caught:
+        registry.promote(str(model))
+    assert str(caught.value).startswith(f"{model / TENSOR_FILE}: ")
+
+
 def test_a_renamed_version_is_not_promoted(registry: Registry, models: list[Path]) -> None:
     version, _ = registry.add(models[0])
     directory = registry.entry(version).directory

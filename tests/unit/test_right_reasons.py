@@ -12,7 +12,6 @@ import pytest
 from fraudstream.features.catalogue import ReasonCode
 from fraudstream.training.campaign_findings import campaigns_of
 from fraudstream.training.campaigns import CAMPAIGN_NAMES, SMALLEST_HAUL_USD
-from fraudstream.training.evaluation import ENSEMBLE
 from fraudstream.training.reason_findings import agreement, reasons_given
 from fraudstream.training.right_reasons import HANDBOOK, SIMULATED, Right, right_reasons
 from fraudstream.training.simulate import SimulationSpec, simulate
@@ -89,7 +88,7 @@ def test_reasons_are_counted_over_the_flagged_rows_of_each_campaign() -> None:
     campaign = campaigns_of(judged)
     assert campaign is not None
     found = reasons_given(judged, campaign)
-    flagged = judged.scores[ENSEMBLE] > judged.threshold
+    flagged = judged.flagged
     is_fraud = judged.is_fraud[judged.rows]
     assert sum(found.leading.values()) == flagged.sum()
     for name in set(campaign[is_fraud].tolist()):

@@ -34,6 +34,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "value", "says"),
     [
         ("CONTAMINATION", "1.5", "CONTAMINATION"),
+        ("CONTAMINATION_BY", "merchant", "CONTAMINATION_BY.*'none' or 'category'"),
         ("ENSEMBLE_WEIGHTS", "0.4,0.4", "ENSEMBLE_WEIGHTS"),
         ("ENSEMBLE_WEIGHTS", "0.4,0.4,0.4", "sum to 1"),
         ("TOPIC_PARTITIONS", "none", "TOPIC_PARTITIONS"),
