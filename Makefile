@@ -66,6 +66,10 @@ kafka: .venv/.installed-test ## a real Kafka broker on 127.0.0.1:9092 until Ctrl
 generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rate and measures the latency of verdicts
 	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)
 
+.PHONY: docs
+docs: .venv/.installed-dev ## writes docs/features.md anew from the catalogue
+	$(BIN)/python scripts/make_docs.py
+
 .PHONY: build
 build: .venv/.installed-dev ## sdist and wheel into dist/
 	rm -rf build dist

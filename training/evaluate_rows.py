@@ -108,7 +108,8 @@ def first_judged(order: Order, history: History) -> int:
     if first == len(history):
         end = f"the file's last is of {_moment(history, -1)}" if len(history) else "the file has none before --until"
         raise DataFileError(
-            f"{order.source}: expected transactions to judge from --since {order.since} on, got none: {end}"
+            f"{order.source}: expected transactions to judge from --since {order.since} on, got none: {end}; "
+            "choose an earlier --since"
         )
     return first
 

@@ -93,12 +93,12 @@ def test_each_category_has_its_own_threshold_in_batches_of_any_size_and_in_predi
     for size in (1, 37):
         assert run(detector, records, size)[0] == whole
     for at, verdict in enumerate(map(decode_verdict, whole)):
-        assert verdict.threshold == round(expected[at % 4], 6)
+        assert verdict.threshold == pytest.approx(expected[at % 4], abs=1e-6)
         assert_agrees_with_its_threshold(verdict)
     for at, threshold in enumerate(expected):
         body = message(150 + at, category=categories[at]).value or b""
         verdict = predict(detector, body, START_S + 1e8, lambda _, key: profiles[0, key])
-        assert verdict.threshold == round(threshold, 6)
+        assert verdict.threshold == pytest.approx(threshold, abs=1e-6)
         assert_agrees_with_its_threshold(verdict)
 
 

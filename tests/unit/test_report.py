@@ -134,8 +134,7 @@ def test_a_lead_is_claimed_only_where_the_interval_shows_one(interval: tuple[flo
 
 def test_misses_are_the_largest_frauds_that_were_not_flagged_one_for_each_user() -> None:
     _, judged = small_judged()
-    scores = np.zeros(len(judged.rows))
-    missed = replace(judged, scores={**judged.scores, ENSEMBLE: scores})
+    missed = replace(judged, flagged=np.zeros(len(judged.rows), np.bool_))
     stories = costliest_misses(missed)
     is_fraud = judged.is_fraud[judged.rows]
     users = judged.user[judged.rows]
