@@ -12,15 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.features.catalogue import FEATURE_NAMES, MODEL_INPUTS, Feature, ReasonCode
+from fraudstream.decide.sentences import Facts, facts_of, sentence
+from fraudstream.features.catalogue import FEATURE_NAMES, MODEL_INPUTS, ReasonCode
 from fraudstream.score.calibration import say
 from fraudstream.verdict import Reason
 
 MAX_REASONS = 3
 SEQUENCE: ReasonCode = "unusual_sequence"
-SEQUENCE_TEXT = "The order of the user's recent transactions is unusual"
+SEQUENCE_TEXT = "Amounts like this one and the recent ones seldom follow what this user did before"
 _COLUMNS = tuple(FEATURE_NAMES.index(feature.name) for feature in MODEL_INPUTS)
-_LARGEST_EXPONENT = 300.0
 _DIGITS = 6
 _SEQUENCE_AT = -1
 
@@ -57,11 +57,12 @@ def reasons_of(
             sum_so_far, leading = by_code.get(code, (0.0, at))
             by_code[code] = (sum_so_far + share, leading)
     by_code[SEQUENCE] = (sequence_share, _SEQUENCE_AT)
+    facts = facts_of(amount, features)
     leading_first = sorted(by_code.values(), key=lambda found: -found[0])
     return tuple(
         Reason(SEQUENCE, "sequence", round(members[2], _DIGITS) if parts[2] else 0.0, share, SEQUENCE_TEXT)
         if at == _SEQUENCE_AT
-        else _feature_reason(amount, features, at, share)
+        else _feature_reason(features, at, share, facts)
         for share, at in leading_first[:MAX_REASONS]
     )
 
@@ -71,13 +72,6 @@ def explanation_of(reasons: Sequence[Reason]) -> str:
     return "; ".join(reason.text for reason in reasons)
 
 
-def _feature_reason(amount: float, features: NDArray[np.float32], at: int, share: float) -> Reason:
+def _feature_reason(features: NDArray[np.float32], at: int, share: float, facts: Facts) -> Reason:
     feature, value = MODEL_INPUTS[at], float(features[_COLUMNS[at]])
-    return Reason(feature.reason, feature.name, value, share, sentence(feature, amount, value))
-
-
-def sentence(feature: Feature, amount: float, value: float) -> str:
-    """The reason in words."""
-    times = math.exp(min(value, _LARGEST_EXPONENT))
-    # A log ratio compares a + 1 with what is usual + 1.
-    return feature.says.format(amount=amount, value=value, times=times, usual=(amount + 1.0) / times - 1.0)
+    return Reason(feature.reason, feature.name, value, share, sentence(feature, value, facts))

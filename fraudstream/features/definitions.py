@@ -36,8 +36,8 @@ class Feature:
         reason: what a verdict says when this feature stands out.
         risk: which side is suspicious; None keeps it out of the models.
         scale: `log1p` where values span orders of magnitude, so that trees and networks see their order evenly.
-        says: the sentence of a reason, with {value}, {amount}, {times} (e to the value) and {usual} (what the amount
-            is {times} of); set where `risk` is.
+        says: the sentence of a reason, with {value}, {times} (e to the value), {share} (e to minus the value) and the
+            facts of decide/sentences.py, such as what is usual for the user; set where `risk` is.
         weight: how many inputs it counts for in forest and autoencoder. A dozen inputs describe the amount; evidence
             that stands alone for its subject would otherwise never be heard.
     """
@@ -63,7 +63,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log1p(a)",
         "Size of the amount.",
         AMOUNT,
-        says="The amount of {amount:,.2f} is high",
+        says="The amount of {amount:,.2f} is high{usually}",
     ),
     Feature(
         "amount_z",
@@ -71,7 +71,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "(la - mean(la)) / sqrt(var(la) + 0.05) over life, la = log1p(a) in steps of 1/1024; 0 before 3 events",
         "How far the amount is from what the user pays.",
         AMOUNT,
-        says="The amount of {amount:,.2f} is {value:.1f} standard deviations above what this user pays",
+        says="The amount of {amount:,.2f} is {value:.1f} standard deviations above what this user pays{usually}",
     ),
     Feature(
         "amount_to_mean_24h",
@@ -166,7 +166,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Spent within 24 hours, this one included.",
         AMOUNT,
         scale="log1p",
-        says="{value:,.2f} spent within 24 hours",
+        says="{value:,.2f} spent within 24 hours{on_a_day}",
     ),
     Feature("sum_7d", "currency", "s_7d + a", "Spent within 7 days, this one included.", AMOUNT, None, "log1p"),
     Feature("sum_30d", "currency", "s_30d + a", "Spent within 30 days, this one included.", AMOUNT, None, "log1p"),
@@ -253,7 +253,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "-log((category_visits_30d + 5/14) / (n_30d + 5)), 0 without a category",
         "How rarely the user buys in this category.",
         "unusual_category",
-        says="This user rarely buys in this category",
+        says="This user rarely buys in this category: {visits:.0f} of {a_month:.0f} transactions in 30 days",
     ),
     Feature(
         "device_visits_30d",
@@ -295,7 +295,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "-log((h/2 + a quarter of the hours beside it + 5/24) / (lifetime count + 5)), hours in UTC",
         "How rarely the user pays at this hour.",
         "unusual_time",
-        says="This user rarely pays at this hour",
+        says="This user rarely pays at this hour: about {share:.1%} of the earlier transactions",
     ),
     Feature(
         "distance_km",
@@ -321,7 +321,8 @@ CATALOGUE: tuple[Feature, ...] = (
         "(la - mean(la of the category)) / deviation, both of the training stream; 0 without a category",
         "How far the amount is from what anybody pays in this category.",
         AMOUNT,
-        says="The amount of {amount:,.2f} is {value:.1f} standard deviations above what is paid in this category",
+        says="The amount of {amount:,.2f} is {value:.1f} standard deviations above what is paid in this category"
+        "{usually}",
     ),
     Feature(
         "amount_tail_category",
@@ -329,7 +330,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "-log(share of the training stream's amounts in this category, or of all without one, that are >= a)",
         "How rarely anybody pays that much in this category.",
         AMOUNT,
-        says="Amounts of {amount:,.2f} or more are rare in this category",
+        says="Only {share:.2%} of the amounts {among} are {amount:,.2f} or more{usually}",
     ),
     Feature(
         "echo_z_1d",
@@ -339,7 +340,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above what the user pays, now and lately.",
         AMOUNT,
         scale="log1p",
-        says="This and the last days' amounts are far above what this user pays",
+        says="This amount of {amount:,.2f} and those of the last days are far above what this user pays{usually}",
     ),
     Feature(
         "echo_category_1d",
@@ -348,7 +349,8 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above what is paid in their categories, now and lately.",
         AMOUNT,
         scale="log1p",
-        says="This and the last days' amounts are far above what is paid in their categories",
+        says="This amount of {amount:,.2f} and those of the last days are far above what is paid in their categories"
+        "{usually}",
         weight=4,
     ),
     Feature(
@@ -358,7 +360,8 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above what is paid in their categories over several days.",
         AMOUNT,
         scale="log1p",
-        says="For several days amounts have been far above what is paid in their categories",
+        says="For several days amounts have been far above what is paid in their categories, now {amount:,.2f}"
+        "{usually}",
     ),
     Feature(
         "echo_ratio_1d",
@@ -367,7 +370,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above the user's mean, now and lately.",
         AMOUNT,
         scale="log1p",
-        says="This and the last days' amounts are far above the user's mean",
+        says="This amount of {amount:,.2f} and those of the last days are far above the user's mean{usually}",
     ),
     Feature(
         "echo_ratio_3d",
@@ -376,7 +379,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above the user's mean over several days.",
         AMOUNT,
         scale="log1p",
-        says="For several days amounts have been far above the user's mean",
+        says="For several days amounts have been far above the user's mean, now {amount:,.2f}{usually}",
     ),
     Feature(
         "echo_tail_1d",
@@ -386,7 +389,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Rare amounts, now and lately.",
         AMOUNT,
         scale="log1p",
-        says="This and the last days' amounts are rare in their categories",
+        says="This amount of {amount:,.2f} and those of the last days are rare in their categories{usually}",
         weight=4,
     ),
     Feature(
@@ -403,7 +406,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "max(log((n_1h + 1) / (n_30d / days + 2)), 0), days = account age in 1..30",
         "More transactions within an hour than on the user's usual day.",
         VELOCITY,
-        says="{times:,.1f} times as many transactions within an hour as on a busy day of this user",
+        says="{in_an_hour:.0f} transactions within an hour; this user usually makes {a_day:.1f} a day",
         weight=4,
     ),
     Feature(
@@ -432,7 +435,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "max(log(time since the last event / 7 d), 0)",
         "A user who comes back after a long silence.",
         "unusual_time",
-        says="The user comes back after a silence of more than a week",
+        says="The user comes back after a silence of {idle_days:.0f} days or more",
     ),
     Feature(
         "device_strangeness",
@@ -468,7 +471,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "max(log(speed_kmh / 900), 0) from a distance_km of 300, else 0",
         "How much faster than an airliner the user would have had to travel.",
         "impossible_travel",
-        says="Getting here from the last known place takes {times:,.1f} times the speed of an airliner",
+        says="{distance:,.0f} km from the last known place: getting here takes {speed:,.0f} km/h",
         weight=24,
     ),
     Feature("account_age_days", "d", "(t - first event) / 86400", "How long the user is known.", AMOUNT, None),

@@ -69,7 +69,9 @@ class Autoencoder:
         scores = np.empty(len(surprise))
         with torch.inference_mode():
             for rows, (block,) in block_tensors(surprise):
-                excess = (block - self.network(block)).clamp_(min=0.0).square_().mul_(self.network.weight)
+                # No surprise is less than none: what does not surprise has no residual, and so is no reason.
+                expected = self.network(block).clamp_(min=0.0)
+                excess = (block - expected).clamp_(min=0.0).square_().mul_(self.network.weight)
                 residual[rows] = excess.numpy()
                 scores[rows] = excess.mean(1).numpy()
         return scores[: len(inputs)], residual[: len(inputs)]

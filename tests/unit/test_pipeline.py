@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from fraudstream.decide.reasons import sentence
 from fraudstream.detector import load_detector
 from fraudstream.errors import RefusedInput
-from fraudstream.features.catalogue import MODEL_INPUTS
 from fraudstream.pipeline import Detector, Outcome, predict, process
 from fraudstream.settings import load_settings
 from fraudstream.state.event import hash16
@@ -189,10 +187,3 @@ def test_predict_refuses_with_the_streams_reasons(detector: Detector) -> None:
     with pytest.raises(RefusedInput) as caught:
         predict(detector, b'{"user_id": 1}', START_S, lambda _partition, _key: EMPTY)
     assert caught.value.reason == "missing_field"
-
-
-def test_every_model_input_has_a_sentence() -> None:
-    for feature in MODEL_INPUTS:
-        text = sentence(feature, amount=12.5, value=1.5)
-        assert text
-        assert "{" not in text
