@@ -35,12 +35,13 @@ class Right:
 SIMULATED = {
     "card_testing": Right(("high_velocity",), ("unusual_amount",), SMALLEST_HAUL_USD),
     "account_takeover": Right(("new_device", "unusual_time")),
-    "impossible_travel": Right(("impossible_travel",)),
+    "impossible_travel": Right(("impossible_travel", "unusual_location")),
     "merchant_compromise": Right(("new_device",)),
     "slow_drain": Right(("unusual_merchant", "unusual_category")),
     "amount_spike": Right(("unusual_amount",)),
 }
-"""A tested card buys something dear last: that alone is an unusual amount. Behind a leak of a merchant are the few
+"""A tested card buys something dear last: that alone is an unusual amount. A copied card that buys once more where it
+was flown to has not travelled again: then the place gives it away. Behind a leak of a merchant are the few
 devices of a ring: merchants and categories are chosen at random there and give nothing away."""
 
 HANDBOOK = {"1": Right(("unusual_amount",)), "3": Right(("unusual_amount",))}

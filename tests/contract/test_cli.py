@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +76,14 @@ def test_a_missing_optional_library_is_told_with_the_extra_that_brings_it() -> N
 
 def test_simulate_writes_the_rows_and_counts_the_frauds_by_campaign(tmp_path: Path) -> None:
     out, told = tmp_path / "s.csv", tmp_path / "s.json"
-    ended = run("simulate", "--transactions", 3000, "--users", 40, "--seed", 3, "--out", out, "--json", told)
+    options = ["--transactions", 3000, "--users", 40, "--days", 90, "--seed", 3]
+    ended = run("simulate", *options, "--out", out, "--json", told)
     assert ended.exit_code == 0, ended.output
     result = result_of(told)
     assert result["rows"] == 3000 == len(out.read_text().splitlines()) - 1
+    with out.open(encoding="utf-8", newline="") as file:
+        times = [datetime.fromisoformat(row["timestamp"]) for row in csv.DictReader(file)]
+    assert 85 < (times[-1] - times[0]).days < 90
     assert sum(result["frauds"].values()) == 21
 
 
