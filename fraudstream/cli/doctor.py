@@ -130,7 +130,7 @@ def _own_thresholds(policy: Policy) -> str:
     if policy.by_category is None:
         return ""
     found = len(policy.by_category) or "none"
-    return f"; CONTAMINATION_BY=category: {found} of its categories are frequent enough for a threshold of their own"
+    return f"; CONTAMINATION_BY=category: categories frequent enough for a threshold of their own: {found}"
 
 
 def _origin(settings: Settings) -> str:

@@ -253,7 +253,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "-log((category_visits_30d + 5/14) / (n_30d + 5)), 0 without a category",
         "How rarely the user buys in this category.",
         "unusual_category",
-        says="This user rarely buys in this category: {visits:.0f} of {a_month:.0f} transactions in 30 days",
+        says="This user rarely buys in this category{in_a_month}",
     ),
     Feature(
         "device_visits_30d",
@@ -295,7 +295,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "-log((h/2 + a quarter of the hours beside it + 5/24) / (lifetime count + 5)), hours in UTC",
         "How rarely the user pays at this hour.",
         "unusual_time",
-        says="This user rarely pays at this hour: about {share:.1%} of the earlier transactions",
+        says="This user rarely pays at this hour{of_earlier}",
     ),
     Feature(
         "distance_km",
@@ -321,7 +321,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "(la - mean(la of the category)) / deviation, both of the training stream; 0 without a category",
         "How far the amount is from what anybody pays in this category.",
         AMOUNT,
-        says="The amount of {amount:,.2f} is {value:.1f} standard deviations above what is paid in this category"
+        says="The amount of {amount:,.2f} is {value:.1f} standard deviations above what is usual for such a payment"
         "{usually}",
     ),
     Feature(
@@ -330,7 +330,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "-log(share of the training stream's amounts in this category, or of all without one, that are >= a)",
         "How rarely anybody pays that much in this category.",
         AMOUNT,
-        says="Only {share:.2%} of the amounts {among} are {amount:,.2f} or more{usually}",
+        says="Only {share:.2%} of such payments are of {amount:,.2f} or more{usually}",
     ),
     Feature(
         "echo_z_1d",
@@ -340,7 +340,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above what the user pays, now and lately.",
         AMOUNT,
         scale="log1p",
-        says="This amount of {amount:,.2f} and those of the last days are far above what this user pays{usually}",
+        says="{these} far above what this user pays{usually}",
     ),
     Feature(
         "echo_category_1d",
@@ -349,8 +349,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above what is paid in their categories, now and lately.",
         AMOUNT,
         scale="log1p",
-        says="This amount of {amount:,.2f} and those of the last days are far above what is paid in their categories"
-        "{usually}",
+        says="{these} far above what is usual for such payments{usually}",
         weight=4,
     ),
     Feature(
@@ -360,8 +359,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above what is paid in their categories over several days.",
         AMOUNT,
         scale="log1p",
-        says="For several days amounts have been far above what is paid in their categories, now {amount:,.2f}"
-        "{usually}",
+        says="{these} far above what is usual for such payments{usually}",
     ),
     Feature(
         "echo_ratio_1d",
@@ -370,7 +368,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above the user's mean, now and lately.",
         AMOUNT,
         scale="log1p",
-        says="This amount of {amount:,.2f} and those of the last days are far above the user's mean{usually}",
+        says="{these} far above the user's mean{usually}",
     ),
     Feature(
         "echo_ratio_3d",
@@ -379,7 +377,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Amounts above the user's mean over several days.",
         AMOUNT,
         scale="log1p",
-        says="For several days amounts have been far above the user's mean, now {amount:,.2f}{usually}",
+        says="{these} far above the user's mean{usually}",
     ),
     Feature(
         "echo_tail_1d",
@@ -389,7 +387,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Rare amounts, now and lately.",
         AMOUNT,
         scale="log1p",
-        says="This amount of {amount:,.2f} and those of the last days are rare in their categories{usually}",
+        says="{these} rare among such payments{usually}",
         weight=4,
     ),
     Feature(
@@ -406,7 +404,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "max(log((n_1h + 1) / (n_30d / days + 2)), 0), days = account age in 1..30",
         "More transactions within an hour than on the user's usual day.",
         VELOCITY,
-        says="{in_an_hour:.0f} transactions within an hour; this user usually makes {a_day:.1f} a day",
+        says="{in_an_hour:.0f} transactions within an hour; on a usual day this user makes {a_day:.1f}",
         weight=4,
     ),
     Feature(
@@ -435,7 +433,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "max(log(time since the last event / 7 d), 0)",
         "A user who comes back after a long silence.",
         "unusual_time",
-        says="The user comes back after a silence of {idle_days:.0f} days or more",
+        says="The user comes back after a silence of {silence}",
     ),
     Feature(
         "device_strangeness",

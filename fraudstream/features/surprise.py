@@ -2,9 +2,9 @@
 
 A stolen card is used in bursts. So an excess s over the usual counts on for some days: s + w max(sum of (s_i -
 allowance) exp(-age / tau), 0) over the user's last week, a CUSUM that forgets (Page, Continuous Inspection Schemes,
-1954). The allowance is once or twice what an ordinary event exceeds the threshold by on average: else a user who buys
-twice as often, or everybody in December, would look twice as suspicious. An earlier event's excess is measured as of
-today, from the profile and the reference tables alone, so nothing has to be remembered for it.
+1954). The allowance is about once or twice what an ordinary event exceeds the threshold by on average: else a user who
+buys twice as often, or everybody in December, would look twice as suspicious. An earlier event's excess is measured as
+of today, from the profile and the reference tables alone, so nothing has to be remembered for it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Z_THRESHOLD, Z_ALLOWANCE = 1.0, 1 / 6
 TAIL_THRESHOLD, TAIL_ALLOWANCE = 2.0, 0.27
 """A surprise in nats has an exponential distribution: the mean excess over 2 is exp(-2)."""
 RATIO_THRESHOLD, RATIO_ALLOWANCE = 0.5, 0.07
-"""Of exponential amounts the mean excess of the log ratio to their mean over 1/2 is 0.07, of steadier ones far less."""
+"""Of exponential amounts the mean excess of the log ratio to their mean over 1/2 is 0.08, of steadier ones far less."""
 
 _CATEGORY_Z = index_of("amount_z_category")
 _TAIL = index_of("amount_tail_category")
