@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fraudstream.decide.policy import Policy
 from fraudstream.decide.reasons import reasons_of
+from fraudstream.features.catalogue import MODEL_INPUTS
 from fraudstream.features.engine import DUPLICATE, SEQUENCE_CATEGORY
 from fraudstream.score import artifact
 from fraudstream.score.calibration import MemberWeights
@@ -22,6 +23,7 @@ from fraudstream.training.evaluate_rows import (
     Order,
     campaign_column,
     check_labels,
+    check_sample,
     first_judged,
     overlaps,
     read_labelled,
@@ -54,7 +56,9 @@ class Judged:
         duplicates: rows in the judged range that say again what an earlier one said; they are no transactions.
         user: (all rows of the history,) numbers of the users.
         time_s: (all rows of the history,) seconds since 1970.
-        is_fraud: (all rows of the history,) labels.
+        is_duplicate: (all rows of the history,) rows that say again what an earlier one said, as far as features were
+            needed: from the first row of the sample on.
+        is_fraud: (all rows of the history,) labels; a duplicate is no fraud of its own.
         amount: (n,) of the judged rows, in main units, as all that follows.
         features: (n, FEATURE_COUNT).
         reference: (m, FEATURE_COUNT) of a sample of rows from before, that the baselines were fitted to.
@@ -76,6 +80,7 @@ class Judged:
     duplicates: int
     user: NDArray[np.int32]
     time_s: Ints
+    is_duplicate: Flags
     is_fraud: Flags
     amount: Floats
     features: NDArray[np.float32]
@@ -125,9 +130,8 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
     check_labels(order, labels[rows])
     left_out = len(in_range) - len(rows)
     sample = sample_rows(order, model.manifest.training, times_s, int(in_range[0]))
-    scored = _replay_and_score(order, model, history, sample, rows, stage)
+    scored = _replay_and_score(order, model, history, labels, sample, rows, stage)
     duplicates, rows = len(rows) - len(scored.judged), scored.judged
-    check_labels(order, labels[rows])
     amounts, thresholds = history.numbers("amount"), policy.thresholds(scored.category)
     failed = tuple(name for at, name in enumerate(MEMBERS) if np.isnan(scored.members[:, at]).any())
     scores = {ENSEMBLE: scored.anomaly}
@@ -141,7 +145,8 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
         duplicates=duplicates,
         user=users,
         time_s=times_s,
-        is_fraud=labels,
+        is_duplicate=scored.is_duplicate,
+        is_fraud=labels & ~scored.is_duplicate,
         amount=amounts[rows],
         features=scored.features,
         reference=scored.reference,
@@ -160,8 +165,12 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scored:
-    """What replay and model give for the judged rows, and the features of the sample; neither has a duplicate."""
+    """What replay and model give for the judged rows, and the features of the sample; neither has a duplicate.
 
+    `is_duplicate` is about all rows of the history.
+    """
+
+    is_duplicate: Flags
     judged: Ints
     sample: Ints
     features: NDArray[np.float32]
@@ -173,9 +182,13 @@ class _Scored:
 
 
 def _replay_and_score(
-    order: Order, model: artifact.Model, history: History, sample: Ints, judged: Ints, stage: Stage
+    order: Order, model: artifact.Model, history: History, labels: Flags, sample: Ints, judged: Ints, stage: Stage
 ) -> _Scored:
-    """The one place that calls feature engine and ensemble."""
+    """The one place that calls feature engine and ensemble.
+
+    Raises:
+        DataFileError: without the duplicates there is too little to learn from or to judge.
+    """
     first = int(sample[0])
     with stage("replay", len(history)) as advance:
         replay = replay_features(
@@ -185,22 +198,24 @@ def _replay_and_score(
             skip_rows=first,
             progress=lambda done, _total: advance(done),
         )
-    judged, sample = (rows[replay.status[rows - first] != DUPLICATE] for rows in (judged, sample))
+    is_duplicate = np.zeros(len(history), np.bool_)
+    is_duplicate[first:] = replay.status == DUPLICATE
+    judged, sample = (rows[~is_duplicate[rows]] for rows in (judged, sample))
+    check_sample(order, sample)
+    check_labels(order, labels[judged])
     features = replay.features[judged - first]
     anomaly, members = np.empty(len(judged)), np.empty((len(judged), len(MEMBERS)))
-    surprise: NDArray[np.float32] | None = None
+    surprise = np.empty((len(judged), len(MODEL_INPUTS)), np.float32)
     with stage("score", len(judged)) as advance:
         for start in range(0, len(judged), _SCORE_ROWS):
             block = slice(start, start + _SCORE_ROWS)
             scores = model.ensemble.score(features[block], replay.sequences[judged[block] - first])
             anomaly[block], members[block] = scores.anomaly, scores.members
-            if surprise is None:
-                surprise = np.empty((len(judged), scores.surprise.shape[1]), np.float32)
             surprise[block] = scores.surprise
             advance(min(start + _SCORE_ROWS, len(judged)))
-    assert surprise is not None  # noqa: S101  there is at least one judged row
     category = replay.sequences[judged - first, -1, SEQUENCE_CATEGORY]
-    return _Scored(judged, sample, features, replay.features[sample - first], category, anomaly, members, surprise)
+    reference = replay.features[sample - first]
+    return _Scored(is_duplicate, judged, sample, features, reference, category, anomaly, members, surprise)
 
 
 def _of_baselines(

@@ -155,6 +155,20 @@ def sample_rows(order: Order, training: TrainingFacts, times_s: Ints, first_judg
     return begin + np.sort(chosen)
 
 
+def check_sample(order: Order, sample: Ints) -> None:
+    """Refuses a sample without its duplicates that is too small for the baselines.
+
+    Raises:
+        DataFileError: there are too few rows.
+    """
+    if len(sample) < FEWEST_SAMPLE_ROWS:
+        raise DataFileError(
+            f"{order.source}: expected at least {FEWEST_SAMPLE_ROWS:,} different transactions before --since "
+            f"{order.since} to fit the baselines to, got {len(sample):,}, the others repeat an earlier one: profiles "
+            "and baselines need a past; choose a later --since, or a file without repetitions"
+        )
+
+
 def overlaps(training: TrainingFacts, first_s: int, last_s: int) -> bool:
     """Whether the training range reaches into the seconds from `first_s` to `last_s`."""
     return _seconds(training.first_event_time) <= last_s and first_s <= _seconds(training.last_event_time)

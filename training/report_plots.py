@@ -10,6 +10,8 @@ from html import escape
 WIDTH, HEIGHT = 520, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 26, 12, 46
 _INK, _GRID = "#475569", "#e2e8f0"
+_SMALLEST_STEP, _MOST_DIGITS = 1e-6, 5
+"""Of an axis of shares; so many digits of a per cent are enough for a quarter of ten such steps."""
 
 Point = tuple[float, float]
 
@@ -84,7 +86,9 @@ def share_axis(label: str, high: float = 1.0) -> Axis:
     """An axis of shares from 0, in per cent."""
     step = _round_step(high / 5.0)
     count = math.ceil(high / step - 1e-9)
-    digits = next(digits for digits in range(4) if math.isclose(step, round(step, 2 + digits)))
+    digits = next(
+        (digits for digits in range(_MOST_DIGITS) if math.isclose(step, round(step, 2 + digits))), _MOST_DIGITS
+    )
     return Axis(label, 0.0, count * step, [(at * step, f"{at * step:.{digits}%}") for at in range(count + 1)])
 
 
@@ -95,7 +99,7 @@ def count_axis(label: str, most: int) -> Axis:
 
 
 def _round_step(least: float) -> float:
-    size = 10.0 ** math.floor(math.log10(max(least, 1e-6)))
+    size = 10.0 ** math.floor(math.log10(max(least, _SMALLEST_STEP)))
     return next(size * factor for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if size * factor >= least * (1 - 1e-9))
 
 

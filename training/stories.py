@@ -69,7 +69,7 @@ def _told(judged: Judged, places: Ints) -> list[Story]:
 
 def _story(judged: Judged, at: int, campaign: NDArray[np.object_] | None, others: int) -> Story:
     row = int(judged.rows[at])
-    before = np.flatnonzero(judged.user[:row] == judged.user[row])
+    before = np.flatnonzero((judged.user[:row] == judged.user[row]) & ~judged.is_duplicate[:row])
     return Story(
         user=judged.history.table["user_id"][row].as_py(),
         campaign=str(campaign[at]) if campaign is not None and judged.is_fraud[row] else "",

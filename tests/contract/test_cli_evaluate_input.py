@@ -95,3 +95,22 @@ def test_borders_that_leave_nothing_to_judge_or_no_past_are_told(
     ended, _ = evaluated(tmp_path, lines, since)
     assert ended.exit_code == 2, ended.output
     assert says in ended.stderr.splitlines()[-1]
+
+
+def test_a_range_that_only_repeats_earlier_transactions_is_told(tmp_path: Path, lines: Lines) -> None:
+    since = lines[FIRST_JUDGED]["timestamp"]
+    past = lines[:FIRST_JUDGED]
+    again = [row | {"timestamp": since, "is_fraud": str(at % 2)} for at, row in enumerate(past[-20:])]
+    ended, _ = evaluated(tmp_path, past + again, since)
+    assert ended.exit_code == 2, ended.output
+    assert isinstance(ended.exception, SystemExit)
+    assert "expected frauds and others to tell apart" in ended.stderr.splitlines()[-1]
+    assert "got no row at all" in ended.stderr.splitlines()[-1]
+
+
+def test_a_past_that_repeats_one_transaction_is_told(tmp_path: Path, lines: Lines) -> None:
+    same = [lines[0] | {"transaction_id": "x", "timestamp": row["timestamp"]} for row in lines[:FIRST_JUDGED]]
+    ended, _ = evaluated(tmp_path, same + lines[FIRST_JUDGED:], lines[FIRST_JUDGED]["timestamp"])
+    assert ended.exit_code == 2, ended.output
+    assert isinstance(ended.exception, SystemExit)
+    assert "need a past" in ended.stderr.splitlines()[-1]

@@ -20,6 +20,8 @@ from fraudstream.training.evaluate_rows import FEWEST_SAMPLE_ROWS, campaign_colu
 from fraudstream.training.evaluation import ENSEMBLE, METHODS
 from fraudstream.training.history import History, write
 from fraudstream.training.known_cards import unknown_until_judged
+from fraudstream.training.stories import costliest_misses
+from fraudstream.training.streaks import find_streaks
 from tests.fitted import small_ensemble, small_history, small_stream
 from tests.judged import SINCE, silent, small_judged, small_order
 
@@ -118,6 +120,22 @@ def test_a_row_that_comes_twice_is_judged_once_and_counted(tmp_path: Path) -> No
     np.testing.assert_array_equal(found.scores[ENSEMBLE], judged.scores[ENSEMBLE])
     np.testing.assert_array_equal(found.amount, judged.amount)
     assert judged.duplicates == 0
+
+
+def test_a_fraud_that_comes_twice_is_one_step_of_its_streak_and_one_line_of_a_story(tmp_path: Path) -> None:
+    _, judged = small_judged()
+    order = small_order(tmp_path)
+    table = small_history().table
+    again = judged.rows[judged.is_fraud[judged.rows]]
+    repeated = pa.array(np.sort(np.concatenate([np.arange(len(table)), again, again])))
+    write(History(table.take(repeated)), order.source)
+    found = judge_model(order, silent, judged)
+    assert found.duplicates == 2 * len(again)
+    assert found.is_fraud.sum() == judged.is_fraud.sum()
+    expected, streaks = (find_streaks(one.user, one.time_s, one.is_fraud, one.rows) for one in (judged, found))
+    for name in ("rows", "number", "step", "elapsed_s"):
+        np.testing.assert_array_equal(getattr(streaks, name), getattr(expected, name))
+    assert costliest_misses(found) == costliest_misses(judged)
 
 
 @pytest.mark.parametrize(

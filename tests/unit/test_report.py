@@ -178,7 +178,7 @@ def test_a_story_tells_what_the_user_did_before_and_nothing_of_later() -> None:
 
 
 def test_every_tick_says_its_value() -> None:
-    for high in (0.001, 0.013, 0.1, 0.11, 0.3, 0.99, 1.0):
+    for high in (3e-8, 1.1e-6, 1.1e-5, 1.3e-4, 0.001, 0.013, 0.1, 0.11, 0.3, 0.99, 1.0):
         axis = share_axis("share", high)
         assert axis.high >= high * (1 - 1e-9)
         assert 2 <= len(axis.ticks) <= 8
