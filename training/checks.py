@@ -24,7 +24,7 @@ from fraudstream.errors import DataFileError
 from fraudstream.features.catalogue import FEATURE_NAMES
 from fraudstream.state.event import hash16
 from fraudstream.training import files
-from fraudstream.training.history import History, Moment
+from fraudstream.training.history import History, Moment, moment_ns
 from fraudstream.training.reference import fit_reference
 from fraudstream.training.refusals import Refusal, find_refusals
 from fraudstream.training.replay import replay_features
@@ -65,8 +65,8 @@ class DataReport:
     Attributes:
         rows: in the file.
         used: rows that are left; what follows is about them, unless it says otherwise.
-        outside: usable rows before `since` or from `until` on.
-        refused: rows left out because a live worker would refuse them, by reason.
+        outside: rows before `since` or from `until` on, usable or not.
+        refused: rows within these borders, or without a time, that a live worker would refuse, by reason.
         unsorted: rows of the file that came after a later one; they were put in their place.
         naive_times: rows of the file without an offset, taken as UTC.
         empty_texts: optional column -> rows of the file with an empty text, taken as absent.
@@ -185,9 +185,11 @@ def read_checked(
         SettingsError: `since` or `until` is no time.
     """
     loaded = files.load_table(Path(path), columns_map or {})
-    refused, refusals = find_refusals(loaded.table, time.time() if now_s is None else now_s)
+    now_s = time.time() if now_s is None else now_s
+    refused, refusals = find_refusals(loaded.table, now_s, _within(loaded.table, since, until))
     table = loaded.table.filter(pa.array(~refused)) if refused.any() else loaded.table
     if table.num_rows == 0:
+        _, refusals = find_refusals(loaded.table, now_s)
         raise DataFileError(f"{path}: expected transactions, got {_nothing_but(loaded.table.num_rows, refusals)}")
     whole, unsorted = _in_order(table)
     history = whole.between(since, until)
@@ -201,7 +203,7 @@ def read_checked(
     report = dataclasses.replace(
         _report(history, vocabulary),
         rows=loaded.table.num_rows,
-        outside=len(whole) - len(history),
+        outside=loaded.table.num_rows - len(history) - sum(refusal.rows for refusal in refusals),
         refused=refusals,
         unsorted=unsorted,
         naive_times=loaded.naive_rows,
@@ -333,6 +335,20 @@ def _in_order(table: pa.Table) -> tuple[History, int]:
     times_ns = table["timestamp"].cast(pa.int64()).to_numpy()
     unsorted = int(np.count_nonzero(times_ns < np.maximum.accumulate(times_ns)))
     return History(files.sorted_by_time(table)), unsorted
+
+
+def _within(table: pa.Table, since: Moment, until: Moment) -> NDArray[np.bool_] | None:
+    """Rows within the borders or without a time; None where there is no border."""
+    if since is None and until is None:
+        return None
+    times = table["timestamp"]
+    times_ns = times.cast(pa.int64()).fill_null(0).to_numpy()
+    is_outside = np.zeros(len(times_ns), np.bool_)
+    if since is not None:
+        is_outside |= times_ns < moment_ns(since)
+    if until is not None:
+        is_outside |= times_ns >= moment_ns(until)
+    return ~is_outside | times.is_null().to_numpy()
 
 
 def _nothing_but(rows: int, refusals: tuple[Refusal, ...]) -> str:

@@ -67,23 +67,25 @@ class Refusal:
     detail: str
 
 
-def find_refusals(table: pa.Table, now_s: float) -> tuple[Mask, tuple[Refusal, ...]]:
+def find_refusals(table: pa.Table, now_s: float, counted: Mask | None = None) -> tuple[Mask, tuple[Refusal, ...]]:
     """Which rows are refused, and why; a row with several faults counts under the one that the decoder meets first.
 
     Args:
         table: columns typed as `files.FIELDS`; optional ones may be absent.
         now_s: seconds since 1970 that stand for the broker's time; a day after it the future begins.
+        counted: rows that are asked for; others that are refused are in the mask but not told. Default: all.
     """
     refused = np.zeros(table.num_rows, bool)
     found = []
     for field, reason, wrong in _faults(table, now_s):
         new = wrong & ~refused
-        rows = int(np.count_nonzero(new))
+        told = new if counted is None else new & counted
+        rows = int(np.count_nonzero(told))
         if rows:
-            first = int(np.argmax(new))
+            first = int(np.argmax(told))
             detail = _as_a_dead_letter(table.slice(first, 1), now_s).detail
             found.append(Refusal(field, reason, rows, first + 1, detail))
-            refused |= new
+        refused |= new
     return refused, tuple(found)
 
 

@@ -51,12 +51,13 @@ def backfill(source: Path, until: str | None, columns: dict[str, str], json_file
         with progress("write", len(spool), "profiles") as advance:
             asyncio.run(write_profiles(settings, bootstrap, spool, advance))
         size_bytes = spool.size_bytes
+    used = counts.rows - counts.skipped.total()
     counts.rows += report.left_out
     for refusal in report.refused:
         counts.skipped[refusal.reason] += refusal.rows
     skipped = sum(counts.skipped.values())
     told = ", ".join(f"{reason} {count:,}" for reason, count in counts.skipped.most_common())
-    say(f"{source}: profiles of {counts.users:,} users ({size_bytes / 1e6:.1f} MB) from {counts.rows:,} transactions")
+    say(f"{source}: profiles of {counts.users:,} users ({size_bytes / 1e6:.1f} MB) from {used:,} transactions")
     say(f"{skipped:,} rows skipped, which a worker would refuse" + (f": {told}" if told else ""))
     write_json(
         json_file,

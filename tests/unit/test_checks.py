@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,20 @@ def test_borders_leave_rows_outside_and_count_them(tmp_path: Path) -> None:
     assert report.used + report.outside == report.rows == 2000
     assert report.used == len(history) == len(History(history.table).between(until="2025-02-01"))
     assert report.outside > 0
+
+
+def test_a_refused_row_counts_only_within_the_borders_or_where_it_has_no_time(tmp_path: Path) -> None:
+    times = [NOON_S, NOON_S + 10, NOON_S + 20, None, NOON_S + 40, NOON_S + 50]
+    amounts = [-1.0, 5.0, -2.0, 6.0, -3.0, 7.0]
+    path = file_of(tmp_path / "f.parquet", timestamp=times, amount=amounts)
+    since, until = (datetime.fromtimestamp(NOON_S + second, UTC) for second in (5, 30))
+    history, report = read_checked(path, since=since, until=until)
+    assert history.table["transaction_id"].to_pylist() == ["t1"]
+    assert [(refusal.reason, refusal.rows, refusal.first_row) for refusal in report.refused] == [
+        ("out_of_range", 1, 3),
+        ("missing_field", 1, 4),
+    ]
+    assert (report.rows, report.used, report.left_out, report.outside) == (6, 1, 2, 3)
 
 
 @pytest.mark.slow
