@@ -348,7 +348,8 @@ def _within(table: pa.Table, since: Moment, until: Moment) -> NDArray[np.bool_] 
         is_outside |= times_ns < moment_ns(since)
     if until is not None:
         is_outside |= times_ns >= moment_ns(until)
-    return ~is_outside | times.is_null().to_numpy()
+    inside: NDArray[np.bool_] = ~is_outside | times.is_null().to_numpy()
+    return inside
 
 
 def _nothing_but(rows: int, refusals: tuple[Refusal, ...]) -> str:

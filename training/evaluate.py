@@ -5,6 +5,7 @@ read -> replay from the file's start -> score -> baselines -> findings; labels a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +104,9 @@ class Judged:
         )
 
 
-def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judged:
+def judge_model(
+    order: Order, stage: Stage, other: Judged | None = None, show: Callable[[DataReport], None] | None = None
+) -> Judged:
     """Scores the file's rows from `since` on by the model, its members and all baselines.
 
     Args:
@@ -111,6 +114,7 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
         stage: shows the steps that take long.
         other: what was said of another model by the same order: where the features of both are equal, so are the
             baselines' scores, and they are taken from it.
+        show: told what is in the file as soon as it is read, long before the rest and also where that fails.
 
     Raises:
         DataFileError: the file cannot be read, has no labels, or too little before or after `since`.
@@ -121,6 +125,8 @@ def judge_model(order: Order, stage: Stage, other: Judged | None = None) -> Judg
     model = artifact.load(order.model, order.weights)
     policy = Policy.of(order.contamination, order.contamination_by, model.ensemble)
     history, data = read_labelled(order, model.reference.category)
+    if show is not None:
+        show(data)
     times_s = history.numbers("timestamp") // NS_PER_S
     users, labels = history.codes("user_id").codes, history.numbers("is_fraud") == 1
     in_range = np.arange(first_judged(order, history), len(history))

@@ -9,7 +9,7 @@ import numpy as np
 from fraudstream.score.ensemble import MEMBERS
 from fraudstream.training import report_tables as tables
 from fraudstream.training.evaluate import Judged, Order
-from fraudstream.training.evaluation import ENSEMBLE, Evaluation
+from fraudstream.training.evaluation import ENSEMBLE, AlertRate, Evaluation
 from fraudstream.training.metrics import CARDS_A_DAY, Ranking
 from fraudstream.training.report_plots import Axis, Bars, Line, Point, chart, count_axis, share_axis
 from fraudstream.training.report_style import STYLE
@@ -96,8 +96,8 @@ def _methods(judged: Judged, found: Evaluation) -> str:
 
 
 def _budgets(found: Evaluation) -> str:
-    which = dict.fromkeys(("1pct", "contamination"))
-    return "".join(tables.budget_table(found, name) for name in which) + (
+    one_for_each_share = {budget.share: name for name, budget in found.methods[ENSEMBLE].budgets.items()}
+    return "".join(tables.budget_table(found, one_for_each_share[share]) for share in sorted(one_for_each_share)) + (
         "<p>Money is the sum of the amounts of the frauds that were looked at, as the file gives them.</p>"
     )
 
@@ -136,7 +136,12 @@ def _scores(judged: Judged, found: Evaluation) -> str:
                 Bars(name, colour, list(zip(edges[:-1].tolist(), edges[1:].tolist(), height.tolist(), strict=True)))
                 for name, colour, height in (("normal", GREY, normal), ("fraud", RED, fraud))
             ),
-            Line(f"threshold: {at:g}", BLUE, [(at, counts.low), (at, counts.high)], is_dashed=True),
+            Line(
+                f"{'common ' if found.alert_rate.own_thresholds else ''}threshold: {at:g}",
+                BLUE,
+                [(at, counts.low), (at, counts.high)],
+                is_dashed=True,
+            ),
         ],
     )
     return histogram + _SCORE_NOTE + _calibration(found) + _alert_rate(found)
@@ -182,24 +187,26 @@ def _alert_rate(found: Evaluation) -> str:
                 for name, is_whole, opacity in (("flagged", True, 0.75), ("flagged, part of a week", False, 0.3))
                 if bars[is_whole]
             ),
-            Line(f"asked for: {rate.target:.1%}", RED, [(0.0, rate.target), (float(weeks), rate.target)], True),
+            Line(f"asked for: {100 * rate.target:g}%", RED, [(0.0, rate.target), (float(weeks), rate.target)], True),
         ],
     )
-    own = rate.own_thresholds.values()
-    threshold = f"its threshold of {rate.threshold:g}"
-    if own:
-        threshold += f" (of {len(own)} categories their own, {min(own):.3f} to {max(own):.3f})"
     return drawn + (
-        f"<p>Above {threshold} the model flags {rate.rate:.2%} of the payments and with them "
+        f"<p>Above {_threshold_words(rate)} the model flags {rate.rate:.2%} of the payments and with them "
         f"{rate.frauds_caught:,} of {found.frauds:,} frauds. By week that is {rate.lowest_relative:.2f} to "
         f"{rate.highest_relative:.2f} times the share asked for.</p>"
     )
 
 
+def _threshold_words(rate: AlertRate) -> str:
+    own = rate.own_thresholds.values()
+    theirs = f" (of {len(own)} categories their own, {min(own):.3f} to {max(own):.3f})" if own else ""
+    return f"the threshold of {rate.threshold:g}{theirs}"
+
+
 def _misses(judged: Judged, found: Evaluation) -> str:
     missed = found.frauds - found.alert_rate.frauds_caught
     lead = (
-        f"<p>{missed:,} of {found.frauds:,} frauds stayed below the threshold of {found.alert_rate.threshold:g}. "
+        f"<p>{missed:,} of {found.frauds:,} frauds stayed below {_threshold_words(found.alert_rate)}. "
         "The largest amounts come first, one for each user.</p>"
         if missed
         else ""

@@ -87,7 +87,7 @@ def budget_table(found: Evaluation, which: str) -> str:
         )
         for name, method in found.methods.items()
     )
-    caption = f"Looking at the {one.share:.0%} most suspicious payments ({one.alerts:,})"
+    caption = f"Looking at the {100 * one.share:g}% most suspicious payments ({one.alerts:,})"
     return table(caption, ("Method", "Frauds found", "Money in them"), rows, mark_first=True)
 
 
@@ -148,7 +148,7 @@ def campaign_table(found: Evaluation) -> str:
         return ""
     share = next(iter(found.campaigns.values())).alert_share
     head = ("Campaign", "Instances", "Ensemble: alert within three", "Best baseline", "Ensemble: time", "Its time")
-    return table(f"Campaigns, where the {share:.0%} most suspicious payments are alerts", head, rows)
+    return table(f"Campaigns, where the {100 * share:g}% most suspicious payments are alerts", head, rows)
 
 
 def agreement_table(found: Evaluation) -> str:

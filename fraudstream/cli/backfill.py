@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fraudstream.cli.output import columns_option, json_option, progress, say, write_json
+from fraudstream.cli.output import columns_option, json_option, print_report, progress, say, write_json
 from fraudstream.errors import SettingsError
 from fraudstream.settings import Settings, load_settings
 
@@ -34,7 +34,6 @@ def backfill(source: Path, until: str | None, columns: dict[str, str], json_file
     """
     from fraudstream.agents.backfill import require_untouched, write_profiles
     from fraudstream.cli.spool import Spool
-    from fraudstream.cli.train import print_report
     from fraudstream.detector import load_detector
     from fraudstream.training.backfill import Counts
     from fraudstream.training.checks import read_checked

@@ -10,8 +10,10 @@ import click
 
 from fraudstream.cli.output import (
     columns_option,
+    in_a_directory,
     json_option,
     print_facts,
+    print_report,
     print_table,
     progress,
     say,
@@ -22,13 +24,6 @@ from fraudstream.settings import load_settings
 
 if TYPE_CHECKING:
     from fraudstream.training.evaluation import Evaluation, Interval, Method
-
-
-def _in_a_directory(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-    # Found out now, not after minutes of work.
-    if path is not None and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"expected a file in a directory that exists, {path.parent} does not")
-    return path
 
 
 def _a_week() -> int:
@@ -58,7 +53,7 @@ def _a_week() -> int:
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    callback=_in_a_directory,
+    callback=in_a_directory,
     metavar="FILE",
     help="Write a report for people, one file; it quotes transactions: keep it as you keep the data.",
 )
@@ -81,7 +76,6 @@ def evaluate(
 
     The file is replayed from its start, so that profiles are warm; labels are read to judge, never to score.
     """
-    from fraudstream.cli.train import print_report
     from fraudstream.detector import model_directory
     from fraudstream.training.evaluate import Order, judge_model
     from fraudstream.training.findings import find
@@ -102,9 +96,8 @@ def evaluate(
         weights=settings.ensemble_weights,
         allowed_lateness_s=settings.allowed_lateness_s,
     )
-    judged = judge_model(order, progress)
+    judged = judge_model(order, progress, show=print_report)
     found = find(judged, order.contamination, order.seed, order.draws, progress)
-    print_report(judged.data)
     print_evaluation(found)
     if html is not None:
         write_text(html, html_report(order, judged, found))
@@ -126,8 +119,8 @@ def print_evaluation(found: Evaluation) -> None:
         )
         share = next(iter(found.campaigns.values())).alert_share
         say(
-            f"Caught: an alert on one of an instance's first three frauds; the most suspicious {share:.0%} are alerts. "
-            "Hours: median from first fraud to first alert."
+            f"Caught: an alert on one of an instance's first three frauds; the most suspicious {100 * share:g}% are "
+            "alerts. Hours: median from first fraud to first alert."
         )
     print_facts(dict(_facts(found)))
 

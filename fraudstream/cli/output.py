@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from fraudstream.errors import DataFileError
+
+if TYPE_CHECKING:
+    from fraudstream.training.checks import DataReport
 
 LINE_EVERY_S = 5.0
 """Without a terminal a line of progress comes this often at most: a log should stay readable."""
@@ -32,7 +35,7 @@ def json_option(command: Command) -> Command:
         "--json",
         "json_file",
         type=click.Path(dir_okay=False, writable=True, path_type=Path),
-        callback=_in_a_directory,
+        callback=in_a_directory,
         metavar="FILE",
         help="Write the result as JSON as well.",
     )(command)
@@ -47,6 +50,17 @@ def columns_option(command: Command) -> Command:
         metavar="OURS=THEIRS,...",
         help="Column names of the file that differ, such as amount=TransactionAmt.",
     )(command)
+
+
+def in_a_directory(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """The callback of an option that names a file to write: found out now, not after an hour's work.
+
+    Raises:
+        click.BadParameter: its directory does not exist.
+    """
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.BadParameter(f"expected a file in a directory that exists, {path.parent} does not")
+    return path
 
 
 def write_json(json_file: Path | None, result: Mapping[str, Any]) -> None:
@@ -91,6 +105,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def print_report(report: DataReport) -> None:
+    """What is in a file of transactions, as a table."""
+    from fraudstream.training.checks import REPORT_COLUMNS
+
+    print_table(REPORT_COLUMNS, report.lines())
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
@@ -152,13 +173,6 @@ def _lines(what: str, total: int, unit: str) -> Iterator[Advance]:
 
 def _rate(done: int, elapsed_s: float) -> str:
     return f"{done / elapsed_s:,.0f}/s" if elapsed_s else ""
-
-
-def _in_a_directory(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-    # Found out now, not after an hour's work.
-    if path is not None and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"expected a file in a directory that exists, {path.parent} does not")
-    return path
 
 
 def _name_pairs(_context: click.Context, _option: click.Parameter, text: str) -> dict[str, str]:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from fraudstream.cli.main import EXIT_FAILED, Failure
-from fraudstream.cli.output import columns_option, json_option, print_table, progress, say, write_json
+from fraudstream.cli.output import columns_option, json_option, print_report, progress, say, write_json
 from fraudstream.settings import load_settings
 
 if TYPE_CHECKING:
-    from fraudstream.training.checks import DataReport
     from fraudstream.training.history import History
 
 
@@ -67,13 +66,6 @@ def first_row(history: History, since: str | None) -> int:
     from fraudstream.training import split
 
     return split.first_row(history, since)
-
-
-def print_report(report: DataReport) -> None:
-    """What is in a file of transactions, as a table."""
-    from fraudstream.training.checks import REPORT_COLUMNS
-
-    print_table(REPORT_COLUMNS, report.lines())
 
 
 class _OnTerminal:

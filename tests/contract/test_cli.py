@@ -16,7 +16,6 @@ from click.testing import CliRunner, Result
 
 from fraudstream.cli.main import COMMANDS, main
 from fraudstream.score.artifact import save
-from fraudstream.settings import Settings
 from fraudstream.training.default_model import training_facts
 from fraudstream.training.history import write
 from fraudstream.training.simulate import SimulationSpec, simulate
@@ -25,11 +24,7 @@ from tests.fitted import small_ensemble, small_stream
 
 NOBODY = "127.0.0.1:1"
 
-
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 @pytest.fixture

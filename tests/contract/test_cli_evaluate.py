@@ -16,20 +16,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fraudstream.cli.main import main
-from fraudstream.settings import Settings
 from fraudstream.training.campaigns import CAMPAIGN_NAMES
 from fraudstream.training.evaluate import Order
 from fraudstream.training.evaluation import METHODS
+from tests.command_line import assert_one_line
 from tests.fitted import small_history
 from tests.judged import SINCE, small_order
 
 METHOD_KEYS = {"auc", "average_precision", "tpr_at_1pct_fpr", "card_precision_100"}
 
-
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +39,9 @@ def evaluate(order: Order, *options: object, source: Path | None = None, since: 
     return CliRunner().invoke(main, [*given, *map(str, options)], env={})
 
 
-def assert_one_line(ended: Result, *words: str) -> None:
-    assert ended.exit_code == 2, ended.output
-    assert isinstance(ended.exception, SystemExit)
-    last = ended.stderr.splitlines()[-1]
-    assert last.startswith(("fraudstream: ", "Error: ")), ended.stderr
-    assert "Traceback" not in ended.output
-    for word in words:
-        assert word in last
-    assert ended.stdout == ""
+def assert_refused(ended: Result, *words: str) -> None:
+    assert_one_line(ended, 2, *words)
+    assert "average precision" not in ended.stdout
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +114,13 @@ def _of_one_user(table: pa.Table) -> pa.Table:
     [
         (_without_labels, SINCE, ("expected labels in a column is_fraud", "--columns is_fraud=COLUMN")),
         (_without_fraud, SINCE, ("expected frauds and others to tell apart", "got no fraud", "judge a longer range")),
-        (_of_one_user, SINCE, ("expected",)),
-        (lambda table: table.slice(5000), SINCE, ("expected",)),
-        (lambda table: table.slice(0, 0), SINCE, ("expected",)),
+        (_of_one_user, SINCE, ("expected frauds and others to tell apart", "got no fraud in 62 judged rows")),
+        (
+            lambda table: table.slice(5000),
+            SINCE,
+            ("expected at least 1,000 transactions before --since", "got 0", "choose a later --since"),
+        ),
+        (lambda table: table.slice(0, 0), SINCE, ("expected transactions, got a file without rows",)),
         (lambda table: table.drop_columns(["amount"]), SINCE, ("amount",)),
         (None, "2031-01-01", ("got none", "the file's last is of 2025-03-06T")),
         (None, "2025-01-07", ("expected at least 1,000 transactions before --since", "choose a later --since")),
@@ -143,21 +137,28 @@ def test_what_cannot_be_judged_ends_in_one_line(
     source = order.source if change is None else changed(order, tmp_path / "f.parquet", change)
     options = ("--json", tmp_path / "e.json", "--html", tmp_path / "e.html")
     ended = evaluate(order, *options, source=source, since=since)
-    assert_one_line(ended, *words)
+    assert_refused(ended, *words)
     assert not (tmp_path / "e.json").exists()
     assert not (tmp_path / "e.html").exists()
 
 
+def test_what_is_in_the_file_is_told_before_it_turns_out_that_it_cannot_be_judged(order: Order, tmp_path: Path) -> None:
+    ended = evaluate(order, source=changed(order, tmp_path / "f.parquet", _without_fraud))
+    assert ended.exit_code == 2
+    assert "used" in ended.stdout
+    assert f"of {len(small_history()):,}; " in ended.stdout
+
+
 def test_options_that_do_not_fit_end_in_one_line(order: Order, tmp_path: Path) -> None:
-    assert_one_line(evaluate(order, "--until", "2025-01-08"), "expected --until after --since")
-    assert_one_line(evaluate(order, "--until", "2025-02-05T00:30"), "expected frauds and others to tell apart")
-    assert_one_line(evaluate(order, source=tmp_path / "no.parquet"), "no.parquet")
-    assert_one_line(evaluate(order, "--html", tmp_path / "no" / "e.html"), "--html", "directory that exists")
-    assert_one_line(evaluate(order, "--json", tmp_path / "no" / "e.json"), "--json", "directory that exists")
-    assert_one_line(evaluate(order, "--label-delay", "-1"), "--label-delay")
+    assert_refused(evaluate(order, "--until", "2025-01-08"), "expected --until after --since")
+    assert_refused(evaluate(order, "--until", "2025-02-05T00:30"), "expected frauds and others to tell apart")
+    assert_refused(evaluate(order, source=tmp_path / "no.parquet"), "no.parquet")
+    assert_refused(evaluate(order, "--html", tmp_path / "no" / "e.html"), "--html", "directory that exists")
+    assert_refused(evaluate(order, "--json", tmp_path / "no" / "e.json"), "--json", "directory that exists")
+    assert_refused(evaluate(order, "--label-delay", "-1"), "--label-delay")
     shutil.copytree(order.model, tmp_path / "broken")
     (tmp_path / "broken" / "manifest.json").write_text("{}", encoding="utf-8")
-    assert_one_line(evaluate(order, "--model", tmp_path / "broken"), "manifest")
+    assert_refused(evaluate(order, "--model", tmp_path / "broken"), "manifest")
 
 
 def test_one_user_who_was_robbed_can_be_judged(order: Order, tmp_path: Path) -> None:

@@ -12,19 +12,15 @@ from click.testing import CliRunner, Result
 
 from fraudstream.cli.main import main
 from fraudstream.score.artifact import DEFAULT_MODEL
-from fraudstream.settings import Settings
 from fraudstream.training.history import write
 from fraudstream.training.simulate import SimulationSpec, simulate
+from tests.command_line import assert_one_line
 
 ROWS, FIRST_JUDGED = 2000, 1300
 
 Lines = list[dict[str, str]]
 
-
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +77,7 @@ def test_a_file_that_cannot_be_judged_ends_in_one_line(
     tmp_path: Path, lines: Lines, change: Callable[[dict[str, str]], dict[str, str]], says: str
 ) -> None:
     ended, _ = evaluated(tmp_path, [change(row) for row in lines], lines[FIRST_JUDGED]["timestamp"])
-    assert ended.exit_code == 2, ended.output
-    assert isinstance(ended.exception, SystemExit)
-    assert says in ended.stderr.splitlines()[-1]
+    assert_one_line(ended, 2, says)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +87,7 @@ def test_borders_that_leave_nothing_to_judge_or_no_past_are_told(
     tmp_path: Path, lines: Lines, since: str, says: str
 ) -> None:
     ended, _ = evaluated(tmp_path, lines, since)
-    assert ended.exit_code == 2, ended.output
-    assert says in ended.stderr.splitlines()[-1]
+    assert_one_line(ended, 2, says)
 
 
 def test_a_range_that_only_repeats_earlier_transactions_is_told(tmp_path: Path, lines: Lines) -> None:
@@ -102,15 +95,10 @@ def test_a_range_that_only_repeats_earlier_transactions_is_told(tmp_path: Path, 
     past = lines[:FIRST_JUDGED]
     again = [row | {"timestamp": since, "is_fraud": str(at % 2)} for at, row in enumerate(past[-20:])]
     ended, _ = evaluated(tmp_path, past + again, since)
-    assert ended.exit_code == 2, ended.output
-    assert isinstance(ended.exception, SystemExit)
-    assert "expected frauds and others to tell apart" in ended.stderr.splitlines()[-1]
-    assert "got no row at all" in ended.stderr.splitlines()[-1]
+    assert_one_line(ended, 2, "expected frauds and others to tell apart", "got no row at all")
 
 
 def test_a_past_that_repeats_one_transaction_is_told(tmp_path: Path, lines: Lines) -> None:
     same = [lines[0] | {"transaction_id": "x", "timestamp": row["timestamp"]} for row in lines[:FIRST_JUDGED]]
     ended, _ = evaluated(tmp_path, same + lines[FIRST_JUDGED:], lines[FIRST_JUDGED]["timestamp"])
-    assert ended.exit_code == 2, ended.output
-    assert isinstance(ended.exception, SystemExit)
-    assert "need a past" in ended.stderr.splitlines()[-1]
+    assert_one_line(ended, 2, "need a past")

@@ -22,14 +22,11 @@ from fraudstream.settings import Settings
 from fraudstream.training.history import write
 from fraudstream.training.simulate import SimulationSpec, simulate
 from fraudstream.training.unfinished import FOLDER
+from tests.command_line import assert_one_line
 
 ROWS = 900
 
-
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +57,6 @@ def data_of(ended: Result, out: Path) -> dict[str, Any]:
     assert ended.exit_code == 0, ended.output
     found: dict[str, Any] = json.loads(out.with_name(f"{out.name}.json").read_text(encoding="utf-8"))["data"]
     return found
-
-
-def assert_one_line(ended: Result, code: int, *words: str) -> None:
-    assert ended.exit_code == code, ended.output
-    assert isinstance(ended.exception, SystemExit)
-    last = ended.stderr.splitlines()[-1]
-    assert last.startswith(("fraudstream: ", "Error: ")), ended.stderr
-    assert "Traceback" not in ended.output
-    for word in words:
-        assert word in last
 
 
 # Files that are odd and can be used

@@ -21,18 +21,14 @@ from fraudstream.errors import ModelError, ModelMismatch, SettingsError
 from fraudstream.score.artifact import DEFAULT_MODEL, MANIFEST_FILE, TENSOR_FILE, read_manifest
 from fraudstream.score.files import lock_file
 from fraudstream.score.registry import LOCK_FILE, METRICS_FILE, PROMOTED_FILE, VERSIONS_FOLDER, Registry
-from fraudstream.settings import Settings, load_settings
+from fraudstream.settings import load_settings
 from tests.checkout import ROOT
 from tests.models import other_model
 
 DEFAULT = read_manifest(DEFAULT_MODEL).model_version
 MODELS = 4
 
-
-@pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("plain_environment")
 
 
 @pytest.fixture(scope="module")

@@ -213,3 +213,24 @@ def test_a_table_escapes_its_cells_and_marks_prose() -> None:
     assert "<b>" not in drawn
     assert drawn.count("class=prose") == 2
     assert "class=lead" in drawn
+
+
+def test_thresholds_by_category_are_told_wherever_the_threshold_is() -> None:
+    order, judged = small_judged()
+    own = replace(evaluation().alert_rate, frauds_caught=18, own_thresholds={"grocery": 0.85, "travel": 0.955})
+    shown = html_report(order, judged, replace(evaluation(), alert_rate=own))
+    words = "the threshold of 0.9 (of 2 categories their own, 0.850 to 0.955)"
+    assert f"Above {words} the model flags" in shown
+    assert f"stayed below {words}." in shown
+    assert "common threshold: 0.9" in shown
+    assert "their own" not in page()
+    assert "common threshold" not in page()
+
+
+@pytest.mark.parametrize(
+    ("contamination", "shares"), [(0.1, ["1%", "10%"]), (0.01, ["1%"]), (0.004, ["0.4%", "1%"]), (0.07, ["1%", "7%"])]
+)
+def test_each_budget_has_one_table_that_says_its_share(contamination: float, shares: list[str]) -> None:
+    order, judged = small_judged()
+    shown = html_report(order, judged, find(judged, contamination, 1, 0, silent))
+    assert re.findall("<caption>Looking at the ([^ ]*) most suspicious", shown) == shares
