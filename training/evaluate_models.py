@@ -24,7 +24,15 @@ from fraudstream.settings import Settings
 from fraudstream.training import recipe
 from fraudstream.training.checks import DataReport
 from fraudstream.training.evaluate import Judged, Order, judge_model
-from fraudstream.training.evaluate_sets import DIRECTORY, QUICK_ROWS, SIMULATED_ROWS, LabelledSet, files_in, simulated
+from fraudstream.training.evaluate_sets import (
+    DIRECTORY,
+    QUICK_ROWS,
+    SIMULATED_ROWS,
+    LabelledSet,
+    files_in,
+    known_sets,
+    simulated,
+)
 from fraudstream.training.evaluate_tables import Measured, page, put_between_marks
 from fraudstream.training.findings import find
 
@@ -80,13 +88,19 @@ def _check_places(options: argparse.Namespace) -> None:
         put_between_marks(options.markdown.read_text(encoding="utf-8"), "")
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise DataFileError(f"--json: expected a file in a directory that exists, {options.json.parent} does not")
+    if options.json is not None and options.json.is_dir():
+        raise DataFileError(f"--json: expected a file, {options.json} is a directory; name a file in it")
     if options.data is not None and not list(files_in(options.data)):
         raise DataFileError(f"--data: expected sparkov_a.parquet or handbook.parquet in {options.data}, found neither")
 
 
 def _labelled_sets(options: argparse.Namespace, work: Path) -> Iterator[LabelledSet]:
     if not options.quick:
-        yield from files_in(options.data or DIRECTORY)
+        for one in known_sets(options.data or DIRECTORY):
+            if one.source.is_file():
+                yield one
+            else:
+                _tell(f"{one.title}: {one.source} is not there, it is left out")
     yield simulated(work, QUICK_ROWS if options.quick else SIMULATED_ROWS)
 
 

@@ -41,13 +41,17 @@ class LabelledSet:
     without_compromised: bool = False
 
 
-def files_in(directory: Path) -> Iterator[LabelledSet]:
-    """The sets whose files are in the directory, with the splits that published figures use."""
-    known = (
+def known_sets(directory: Path) -> tuple[LabelledSet, ...]:
+    """The sets that have files, with the splits that published figures use, whether their files are there or not."""
+    return (
         LabelledSet("Sparkov", directory / "sparkov_a.parquet", "2013-06-21T12:13:37Z", "2013-06-21T12:13:37Z"),
         LabelledSet("Handbook", directory / "handbook.parquet", "2018-07-18", "2018-07-25", "2018-08-01", True),
     )
-    return (one for one in known if one.source.is_file())
+
+
+def files_in(directory: Path) -> Iterator[LabelledSet]:
+    """The sets whose files are in the directory."""
+    return (one for one in known_sets(directory) if one.source.is_file())
 
 
 def simulated(directory: Path, rows: int) -> LabelledSet:

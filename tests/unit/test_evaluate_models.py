@@ -13,6 +13,7 @@ import pytest
 
 from fraudstream.errors import DataFileError
 from fraudstream.machine import Machine, this_machine
+from fraudstream.training import evaluate_models
 from fraudstream.training.evaluate_models import main
 from fraudstream.training.evaluate_sets import LabelledSet, files_in, simulated
 from fraudstream.training.evaluate_tables import BEGIN, END, Measured, page, put_between_marks
@@ -122,6 +123,7 @@ def test_a_quick_run_trains_judges_and_writes(tmp_path: Path, capsys: pytest.Cap
         (["--markdown", "no.md"], "no.md"),
         (["--markdown", "plain.md"], "expected a line <!-- measured: begin -->"),
         (["--json", "no/e.json"], "expected a file in a directory that exists"),
+        (["--json", "empty"], "--json: expected a file, empty is a directory"),
         (["--data", "empty"], "expected sparkov_a.parquet or handbook.parquet in empty"),
     ],
 )
@@ -140,6 +142,24 @@ def test_what_cannot_be_read_or_written_is_told_before_the_work(
     assert error.startswith("evaluate-models: ")
     assert error.count("\n") == 1
     assert words in error
+
+
+def test_each_data_set_that_is_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "handbook.parquet").touch()
+    done: list[str] = []
+
+    def measured(one: LabelledSet, *_: object) -> Measured:
+        done.append(one.title)
+        return Measured(one, {0: evaluation()}, {0: 1.0})
+
+    monkeypatch.setattr(evaluate_models, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(evaluate_models, "SIMULATED_ROWS", 2000)
+    monkeypatch.setattr(evaluate_models, "_measure", measured)
+    assert main(["--seeds", "0"]) == 0
+    assert capsys.readouterr().err == f"Sparkov: {tmp_path / 'sparkov_a.parquet'} is not there, it is left out\n"
+    assert [title.split(",")[0] for title in done] == ["Handbook", "Simulator"]
 
 
 def test_seeds_below_zero_are_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
