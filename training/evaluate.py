@@ -67,7 +67,8 @@ class Judged:
         members: (n, 3) ranks, NaN where a member failed.
         surprise: (n, k) as the ensemble gives it.
         degraded: members that failed for a row and are not among the methods.
-        thresholds: of the ensemble's score, the one that applies to each row.
+        policy: for the ensemble's score.
+        thresholds: the policy's one that applies to each row.
         flagged: rows whose score is above it.
         manifest: of the model.
         has_seen_judged: whether the model's training range reaches into what is judged.
@@ -90,6 +91,7 @@ class Judged:
     members: Floats
     surprise: NDArray[np.float32]
     degraded: tuple[str, ...]
+    policy: Policy
     thresholds: Floats
     flagged: Flags
     weights: MemberWeights
@@ -160,6 +162,7 @@ def judge_model(
         members=scored.members,
         surprise=scored.surprise,
         degraded=failed,
+        policy=policy,
         thresholds=thresholds,
         flagged=scored.anomaly > thresholds,
         weights=order.weights,

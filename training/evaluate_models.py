@@ -134,7 +134,7 @@ def _measure(one: LabelledSet, options: argparse.Namespace, work: Path) -> Measu
         )
         other = judge_model(order, _steps, other)
         draws = QUICK_DRAWS if options.quick else order.draws
-        by_seed[seed] = find(other, order.contamination, order.seed, draws, _steps)
+        by_seed[seed] = find(other, order.seed, draws, _steps)
     return Measured(one, by_seed, train_s)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.features.catalogue import FEATURE_NAMES
+from fraudstream.state.event import ABSENT, hash16
 from fraudstream.training.baselines import BASELINES, Stage
 from fraudstream.training.campaign_findings import campaigns_of, how_soon_noticed
 from fraudstream.training.evaluate import Judged
@@ -49,12 +50,11 @@ _DAY_S = 86_400
 _WEEK_S = 7 * _DAY_S
 
 
-def find(judged: Judged, contamination: float, seed: int, draws: int, stage: Stage) -> Evaluation:
+def find(judged: Judged, seed: int, draws: int, stage: Stage) -> Evaluation:
     """Works everything out.
 
     Args:
-        judged: what the model and the baselines said.
-        contamination: the alert budget.
+        judged: what the model and the baselines said; its policy's contamination is the alert budget.
         seed: of the bootstrap.
         draws: of the bootstrap; 0 for none.
         stage: shows the steps that take long.
@@ -79,7 +79,7 @@ def find(judged: Judged, contamination: float, seed: int, draws: int, stage: Sta
             intervals={measure: interval(drawn[name][:, at]) for at, measure in enumerate(MEASURES)},
             threshold_at_1pct_fpr=thresholds[name],
             budgets={
-                "contamination": budget(scores, is_fraud, judged.amount, contamination),
+                "contamination": budget(scores, is_fraud, judged.amount, judged.policy.contamination),
                 "1pct": budget(scores, is_fraud, judged.amount, ONE_PERCENT),
             },
             streaks=detection(streaks, scores > thresholds[name]),
@@ -101,7 +101,7 @@ def find(judged: Judged, contamination: float, seed: int, draws: int, stage: Sta
         differences=_differences(methods, drawn),
         groups=dict(_groups(judged, is_fraud, time_s, campaign, thresholds)),
         campaigns=how_soon_noticed(judged, ONE_PERCENT),
-        alert_rate=_alert_rate(judged, is_fraud, time_s, contamination),
+        alert_rate=_alert_rate(judged, is_fraud, time_s),
         calibration=[(point, float((judged.scores[ENSEMBLE] > point).mean())) for point in CALIBRATION_POINTS],
         drift=_drift(judged),
         reasons=reasons_given(judged, campaign),
@@ -191,8 +191,8 @@ def _group(judged: Judged, is_fraud: Flags, chosen: Flags, thresholds: Mapping[s
     return Group(len(labels), int(labels.sum()), float(judged.flagged[chosen].mean()), methods)
 
 
-def _alert_rate(judged: Judged, is_fraud: Flags, time_s: Ints, target: float) -> AlertRate:
-    flagged = judged.flagged
+def _alert_rate(judged: Judged, is_fraud: Flags, time_s: Ints) -> AlertRate:
+    flagged, target = judged.flagged, judged.policy.contamination
     begin_s = int(time_s[0]) // _DAY_S * _DAY_S
     week = (time_s - begin_s) // _WEEK_S
     weeks = []
@@ -204,8 +204,8 @@ def _alert_rate(judged: Judged, is_fraud: Flags, time_s: Ints, target: float) ->
     rates = [week.alert_rate for week in weeks if week.is_whole] or [week.alert_rate for week in weeks]
     return AlertRate(
         target=target,
-        threshold=1.0 - target,
-        own_thresholds=_own_thresholds(judged, 1.0 - target),
+        threshold=judged.policy.threshold,
+        own_thresholds=_own_thresholds(judged),
         rate=float(flagged.mean()),
         frauds_caught=int((flagged & is_fraud).sum()),
         weeks=weeks,
@@ -214,13 +214,15 @@ def _alert_rate(judged: Judged, is_fraud: Flags, time_s: Ints, target: float) ->
     )
 
 
-def _own_thresholds(judged: Judged, threshold: float) -> dict[str, float]:
-    own = np.flatnonzero(judged.thresholds != threshold)
-    codes, names = judged.history.codes("category") if "category" in judged.history else (None, [])
-    category = np.full(len(own), -1) if codes is None else codes[judged.rows[own]]
-    found, first = np.unique(category, return_index=True)
-    named = zip(found.tolist(), judged.thresholds[own[first]].tolist(), strict=True)
-    return dict(sorted((names[at] if at >= 0 else NONE, one) for at, one in named))
+def _own_thresholds(judged: Judged) -> dict[str, float]:
+    """Those of the categories that are among the judged rows."""
+    by_category = judged.policy.by_category or {}
+    if "category" not in judged.history:
+        return {NONE: by_category[ABSENT]} if ABSENT in by_category else {}
+    codes, names = judged.history.codes("category")
+    present = [names[at] if at >= 0 else None for at in np.unique(codes[judged.rows]).tolist()]
+    hashes = {name or NONE: hash16(name) if name else ABSENT for name in present}
+    return {name: by_category[one] for name, one in sorted(hashes.items()) if one in by_category}
 
 
 def _drift(judged: Judged) -> dict[str, float]:

@@ -97,7 +97,7 @@ def evaluate(
         allowed_lateness_s=settings.allowed_lateness_s,
     )
     judged = judge_model(order, progress, show=print_report)
-    found = find(judged, order.contamination, order.seed, order.draws, progress)
+    found = find(judged, order.seed, order.draws, progress)
     print_evaluation(found)
     if html is not None:
         write_text(html, html_report(order, judged, found))

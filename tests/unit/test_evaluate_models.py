@@ -32,7 +32,7 @@ SMALL = LabelledSet("Small", Path("small.parquet"), "2025-02-05", "2025-02-05")
 @cache
 def evaluation() -> Evaluation:
     order, judged = small_judged()
-    return find(judged, order.contamination, order.seed, 10, silent)
+    return find(judged, order.seed, 10, silent)
 
 
 def table_rows(text: str) -> list[list[str]]:

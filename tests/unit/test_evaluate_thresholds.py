@@ -56,7 +56,7 @@ def test_evaluation_flags_what_verdicts_flag(file: Path, segments: Segments) -> 
 @pytest.mark.parametrize("segments", SEGMENTS)
 def test_alert_rates_count_what_is_flagged(file: Path, segments: Segments) -> None:
     judged = judged_by(file, segments)
-    found = find(judged, 0.1, 1, 0, silent)
+    found = find(judged, 1, 0, silent)
     assert found.alert_rate.rate == judged.flagged.mean()
     groups = found.groups["category"].values()
     assert sum(group.alert_rate * group.rows for group in groups) == pytest.approx(judged.flagged.sum())

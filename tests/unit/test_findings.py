@@ -25,7 +25,7 @@ CONTAMINATION = 0.10
 @cache
 def found() -> Evaluation:
     order, judged = small_judged()
-    return find(judged, CONTAMINATION, order.seed, order.draws, silent)
+    return find(judged, order.seed, order.draws, silent)
 
 
 rows = st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 100)), min_size=1, max_size=40)
@@ -109,7 +109,7 @@ def test_drift_is_told_of_every_feature_and_the_one_that_moved_comes_first() -> 
     assert set(found().drift) == set(FEATURE_NAMES)
     features = judged.features.copy()
     features[:, FEATURE_NAMES.index("hour_rarity")] += 100.0
-    moved = find(replace(judged, features=features), CONTAMINATION, 1, 0, silent).drift
+    moved = find(replace(judged, features=features), 1, 0, silent).drift
     assert next(iter(moved)) == "hour_rarity"
     assert list(moved.values()) == sorted(moved.values(), reverse=True)
 
@@ -118,14 +118,14 @@ def test_frauds_of_one_user_only_give_no_interval() -> None:
     _, judged = small_judged()
     frauds = np.flatnonzero(judged.is_fraud & (np.arange(len(judged.is_fraud)) >= judged.rows[0]))
     alone = judged.is_fraud & (judged.user == judged.user[frauds[0]])
-    few = find(replace(judged, is_fraud=alone), CONTAMINATION, 1, 20, silent)
+    few = find(replace(judged, is_fraud=alone), 1, 20, silent)
     assert set(few.methods[ENSEMBLE].intervals.values()) == {None}
     assert few.differences["average_precision"].interval is None
 
 
 def test_the_same_seed_gives_the_same_result_and_json_holds_all_of_it() -> None:
     order, judged = small_judged()
-    again = find(judged, CONTAMINATION, order.seed, order.draws, silent)
+    again = find(judged, order.seed, order.draws, silent)
     assert again == found()
     as_json = json.loads(json.dumps(found().as_json()))
     assert as_json["campaigns"].keys() == found().campaigns.keys()

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from fraudstream.decide.policy import Policy
 from fraudstream.training.campaign_findings import campaigns_of
 from fraudstream.training.evaluation import ENSEMBLE, METHODS, Difference, Evaluation
 from fraudstream.training.findings import find
@@ -28,7 +29,7 @@ VOID = frozenset({"meta", "br", "hr", "img", "link"})
 @cache
 def evaluation() -> Evaluation:
     order, judged = small_judged()
-    return find(judged, order.contamination, order.seed, order.draws, silent)
+    return find(judged, order.seed, order.draws, silent)
 
 
 @cache
@@ -94,7 +95,7 @@ def test_what_a_file_says_is_never_markup() -> None:
         texts = [f"{MARKUP}{text}" if text else text for text in table_of_file[name].to_pylist()]
         table_of_file = table_of_file.set_column(at, name, [texts])
     evil = replace(judged, history=History(table_of_file))
-    shown = html_report(order, evil, find(evil, order.contamination, 1, 0, silent))
+    shown = html_report(order, evil, find(evil, 1, 0, silent))
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown
     assert '"&")' not in re.sub(r"<[^>]*>", "", shown)
@@ -232,5 +233,5 @@ def test_thresholds_by_category_are_told_wherever_the_threshold_is() -> None:
 )
 def test_each_budget_has_one_table_that_says_its_share(contamination: float, shares: list[str]) -> None:
     order, judged = small_judged()
-    shown = html_report(order, judged, find(judged, contamination, 1, 0, silent))
+    shown = html_report(order, judged, find(replace(judged, policy=Policy(contamination)), 1, 0, silent))
     assert re.findall("<caption>Looking at the ([^ ]*) most suspicious", shown) == shares
