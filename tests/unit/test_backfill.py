@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraudstream.agents import backfill as agents_backfill
+from fraudstream.cli.main import main
 from fraudstream.cli.spool import Spool
 from fraudstream.detector import load_detector
 from fraudstream.features.engine import FeatureEngine
@@ -17,7 +21,7 @@ from fraudstream.score.artifact import DEFAULT_MODEL
 from fraudstream.settings import load_settings
 from fraudstream.state.profile import view, without_offset
 from fraudstream.training.backfill import Counts, final_profiles
-from fraudstream.training.history import History
+from fraudstream.training.history import History, write
 from fraudstream.training.judge import judge
 from fraudstream.training.simulate import SimulationSpec, simulate
 
@@ -98,6 +102,30 @@ def test_a_spool_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.Monke
     with Spool() as spool:
         spool.add([(b"k", b"r")])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_counts_what_lies_within_the_border_and_what_fills_the_profiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def done(*_: object) -> None:
+        """No broker is asked."""
+
+    monkeypatch.setattr(agents_backfill, "require_untouched", done)
+    monkeypatch.setattr(agents_backfill, "write_profiles", done)
+    good = simulate(SimulationSpec(transactions=300, users=5, seed=4))
+    amounts = good.numbers("amount").copy()
+    amounts[[10, 250, 299]] = -1.0
+    at = good.table.column_names.index("amount")
+    source, told = tmp_path / "f.parquet", tmp_path / "told.json"
+    write(History(good.table.set_column(at, "amount", pa.array(amounts))), source)
+    until = good.table["timestamp"][200].as_py().isoformat()
+    past = len(good.between(until=until))
+    options = ["--input", str(source), "--until", until, "--json", str(told)]
+    ended = CliRunner().invoke(main, ["backfill", *options], env={"KAFKA_SERVERS": "127.0.0.1:1"})
+    assert ended.exit_code == 0, ended.output
+    result = json.loads(told.read_text(encoding="utf-8"))
+    assert (result["rows"], result["skipped"], result["reasons"]) == (past, 1, {"out_of_range": 1})
+    assert f"from {past - 1:,} transactions" in ended.stdout
 
 
 def _flat(spool: Iterable[list[tuple[bytes, bytes]]]) -> list[tuple[bytes, bytes]]:
