@@ -405,7 +405,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "More transactions within an hour than on the user's usual day.",
         VELOCITY,
         says="{in_an_hour:.0f} transactions within an hour; on a usual day this user makes {a_day:.1f}",
-        weight=4,
+        weight=6,
     ),
     Feature(
         "small_burst_1h",
@@ -414,7 +414,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Small amounts in quick succession, as thieves test a card.",
         VELOCITY,
         says="{value:.0f} more very small amounts within an hour, as when a stolen card is tested",
-        weight=4,
+        weight=5,
     ),
     Feature(
         "repeat_charges_30d",
