@@ -405,7 +405,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "More transactions within an hour than on the user's usual day.",
         VELOCITY,
         says="{in_an_hour:.0f} transactions within an hour; on a usual day this user makes {a_day:.1f}",
-        weight=6,
+        weight=5,
     ),
     Feature(
         "small_burst_1h",
@@ -414,7 +414,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "Small amounts in quick succession, as thieves test a card.",
         VELOCITY,
         says="{value:.0f} more very small amounts within an hour, as when a stolen card is tested",
-        weight=5,
+        weight=4,
     ),
     Feature(
         "repeat_charges_30d",
@@ -438,9 +438,9 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "device_strangeness",
         "1 + nats",
-        "0 if the device, or no device at all, was seen more than a day ago; else 1 + category_rarity, and 1 more "
-        "if the merchant was not",
-        "A strange device, the more so at a strange merchant.",
+        "0 if the device, or no device at all, was seen more than a day ago; else 1 + category_rarity, 1 more if the "
+        "merchant was not, and small_burst_1h, at most 2",
+        "A strange device, the more so at a strange merchant and after small amounts.",
         "new_device",
         says="The device was never used by this user before the last day",
         weight=14,

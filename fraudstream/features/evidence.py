@@ -25,6 +25,8 @@ PLAUSIBLE_KMH = 900.0
 FAR_KM = 300.0
 """Below this a place is too uncertain: terminals report their owner's, gateways their own."""
 SMALL_SHARE = 0.1
+MOST_TESTS = 2.0
+"""So many small amounts before this one make a strange device stranger: more say no more."""
 SAME_AMOUNT_SHARE = 0.1
 REGULAR_FROM_EVENTS = 5
 AWAKE_S = 7.0 * DAY_S
@@ -63,7 +65,7 @@ def strangeness(
         merchant_known |= arena[merchants + i] == event[MERCHANT]
     row[_DEVICE] = 0.0
     if event[DEVICE] != ABSENT and any_device and not device_known:
-        row[_DEVICE] = 1.0 + row[_RARITY] + (0.0 if merchant_known else 1.0)
+        row[_DEVICE] = 1.0 + row[_RARITY] + (0.0 if merchant_known else 1.0) + min(row[_SMALL], MOST_TESTS)
     row[_LOCATION] = location != ABSENT and any_location and not location_known
 
 
@@ -108,10 +110,10 @@ def evidence_features(
     usual: float,
 ) -> None:
     """All features of this file; reads category_rarity, distance_km and speed_kmh, which must be there already."""
-    strangeness(arena, base, capacity, start, at, event, row)
     charges(arena, base, capacity, start, at, event, row, usual)
     if known < Z_FROM_EVENTS:
         row[_SMALL] = 0.0
+    strangeness(arena, base, capacity, start, at, event, row)
     row[_TRAVEL] = 0.0
     if row[_DISTANCE] >= FAR_KM and row[_SPEED] > PLAUSIBLE_KMH:
         row[_TRAVEL] = math.log(row[_SPEED] / PLAUSIBLE_KMH)

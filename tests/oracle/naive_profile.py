@@ -235,7 +235,9 @@ def strangeness(event: Event, before_today: Sequence[Event], features: dict[str,
     merchant_is_new = all(other.merchant != event.merchant for other in before_today)
     is_strange = is_new(event.device, [other.device for other in before_today])
     return {
-        "device_strangeness": 1.0 + features["category_rarity"] + merchant_is_new if is_strange else 0.0,
+        "device_strangeness": 1.0 + features["category_rarity"] + merchant_is_new + min(features["small_burst_1h"], 2)
+        if is_strange
+        else 0.0,
         "location_is_strange": is_new(event.location, [other.location for other in before_today]),
     }
 
