@@ -49,7 +49,7 @@ _SPEED = index_of("speed_kmh")
 def strangeness(
     arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64]
 ) -> None:
-    """Device and place against all that the profile holds from before the last day."""
+    """Device and place against all that the profile holds from before the last day; reads small_burst_1h as well."""
     times, merchants = column_of(base, capacity, TIME), column_of(base, capacity, MERCHANT)
     devices, labels = column_of(base, capacity, DEVICE), column_of(base, capacity, CATEGORY_LOCATION)
     time, location = np.int64(event[TIME]), np.int64(event[CATEGORY_LOCATION]) & 0xFFFF
