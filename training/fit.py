@@ -31,7 +31,8 @@ FIT_ROWS = 100_000
 REFERENCE_ROWS = 40_000
 FEWEST_ROWS = 500
 
-TREES, TREE_ROWS = 100, 256
+TREES, TREE_ROWS = 100, 512
+"""A tree can only cut where its rows differ: of 256, most trees would see none with evidence that is rare."""
 
 AUTOENCODER_EPOCHS = 6
 AUTOENCODER_RATE = 2e-3

@@ -417,14 +417,13 @@ CATALOGUE: tuple[Feature, ...] = (
         weight=4,
     ),
     Feature(
-        "repeat_charges_30d",
-        "transactions",
-        "transactions in this category in 30 d if all are at this merchant with amounts within 10 % of a, else 0; "
-        "0 without a category or with fewer than 5 other transactions",
-        "Equal charges again and again by one merchant in a category that the user does not buy in.",
+        "charges_are_regular",
+        "0 or 1",
+        "1 when the earlier transactions at this merchant are 2 or more, all within 30 d and with amounts within 10 % of "
+        "a, and the longest interval between them, 1 h at least, is at most 1.25 times the shortest",
+        "Equal charges at equal intervals by a merchant that the user did not know a month ago.",
         "unusual_merchant",
-        says="This merchant has charged about the same amount {value:.0f} times before, and it is all the user has in "
-        "this category",
+        says="This merchant, new to the user, charges about the same amount again and again, at equal intervals",
         weight=24,
     ),
     Feature(

@@ -28,7 +28,9 @@ SMALL_SHARE = 0.1
 MOST_TESTS = 2.0
 """So many small amounts before this one make a strange device stranger: more say no more."""
 SAME_AMOUNT_SHARE = 0.1
-REGULAR_FROM_EVENTS = 5
+SAME_INTERVAL_SHARE = 0.25
+REGULAR_FROM_CHARGES = 2
+"""Before this one: with it they have two intervals that can be compared."""
 AWAKE_S = 7.0 * DAY_S
 ROUND_CENTS = 5_000
 
@@ -37,7 +39,7 @@ _DEVICE_USERS = index_of("device_users")
 _LOCATION = index_of("location_is_strange")
 _TRAVEL = index_of("travel_excess")
 _SMALL = index_of("small_burst_1h")
-_REPEATS = index_of("repeat_charges_30d")
+_REGULAR = index_of("charges_are_regular")
 _DORMANCY = index_of("dormancy")
 _ROUND = index_of("amount_is_round")
 _RARITY = index_of("category_rarity")
@@ -70,30 +72,42 @@ def strangeness(
 
 
 @compiled
-def charges(
+def small_burst(
     arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64], usual: float
 ) -> None:
-    """Bursts of small amounts, and equal charges by one merchant that are all the user has in a category."""
+    """Bursts of amounts that are small for the user."""
     times, amounts = column_of(base, capacity, TIME), column_of(base, capacity, CENTS)
-    merchants, labels = column_of(base, capacity, MERCHANT), column_of(base, capacity, CATEGORY_LOCATION)
-    time, cents = np.int64(event[TIME]), np.int64(event[CENTS])
-    category = np.int64(event[CATEGORY_LOCATION]) >> 16
     small_cents = SMALL_SHARE * usual * 100.0
-    small, in_category, equal, count = np.int64(cents <= small_cents), np.int64(0), np.int64(0), np.int64(0)
+    small = np.int64(np.int64(event[CENTS]) <= small_cents)
     i = at - 1
-    while i >= start and np.int64(arena[times + i]) > time - WINDOWS_S[3]:
-        past_cents = np.int64(arena[amounts + i])
-        count += 1
-        small += np.int64(arena[times + i]) > time - HOUR_S and past_cents <= small_cents
-        if np.int64(arena[labels + i]) >> 16 == category:
-            in_category += 1
-            equal += arena[merchants + i] == event[MERCHANT] and abs(past_cents - cents) <= SAME_AMOUNT_SHARE * max(
-                past_cents, cents
-            )
+    while i >= start and np.int64(arena[times + i]) > np.int64(event[TIME]) - HOUR_S:
+        small += np.int64(arena[amounts + i]) <= small_cents
         i -= 1
     row[_SMALL] = small - 1 if small > 0 else 0
-    is_regular = category != ABSENT and equal == in_category and count - equal >= REGULAR_FROM_EVENTS
-    row[_REPEATS] = equal if is_regular else 0
+
+
+@compiled
+def charges_are_regular(arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words) -> bool:
+    """Does a merchant that came within 30 days always charge as much as now, and at equal intervals?"""
+    times, amounts, merchants = (
+        column_of(base, capacity, TIME),
+        column_of(base, capacity, CENTS),
+        column_of(base, capacity, MERCHANT),
+    )
+    cents, next_s = np.int64(event[CENTS]), np.int64(event[TIME])
+    known_after_s = next_s - WINDOWS_S[3]
+    charges, shortest_s, longest_s = np.int64(0), np.int64(WINDOWS_S[3]), np.int64(HOUR_S)
+    for back in range(1, at - start + 1):
+        i = at - back
+        if arena[merchants + i] != event[MERCHANT]:
+            continue
+        past_s, past_cents = np.int64(arena[times + i]), np.int64(arena[amounts + i])
+        if past_s <= known_after_s or abs(past_cents - cents) > SAME_AMOUNT_SHARE * max(past_cents, cents):
+            return False
+        charges += 1
+        shortest_s, longest_s = min(shortest_s, next_s - past_s), max(longest_s, next_s - past_s)
+        next_s = past_s
+    return charges >= REGULAR_FROM_CHARGES and longest_s <= (1.0 + SAME_INTERVAL_SHARE) * shortest_s
 
 
 @compiled
@@ -110,7 +124,8 @@ def evidence_features(
     usual: float,
 ) -> None:
     """All features of this file; reads category_rarity, distance_km and speed_kmh, which must be there already."""
-    charges(arena, base, capacity, start, at, event, row, usual)
+    row[_REGULAR] = charges_are_regular(arena, base, capacity, start, at, event)
+    small_burst(arena, base, capacity, start, at, event, row, usual)
     if known < Z_FROM_EVENTS:
         row[_SMALL] = 0.0
     strangeness(arena, base, capacity, start, at, event, row)

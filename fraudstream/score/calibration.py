@@ -1,7 +1,8 @@
 """What a raw score means: its rank among reference scores, and the rank of the members' weighted say among its kind.
 
-A member says -log(1 - rank): one in a thousand counts twice as much as one in thirty. Above CERTAIN_RANK the reference
-holds too few rows to tell more, and one member alone must not decide.
+A member says -log(1 - rank): one in a thousand counts twice as much as one in thirty. The says are squared before they
+are weighted, as in a quadratic mean: each member is blind to some fraud, and must not talk down another that is sure.
+Above CERTAIN_RANK the reference holds too few rows to tell more, and one member alone must not decide.
 
 The second step makes contamination mean what it says: of the training traffic a share c scores above 1 - c, whatever
 the weights are and whichever members are left.
@@ -114,7 +115,7 @@ class Calibration:
 
 @compiled
 def say(rank: float) -> float:
-    """What a member with this rank adds to the score, in nats, for each unit of its weight; strictly increasing."""
+    """What a member with this rank says, in nats; strictly increasing."""
     if rank <= CERTAIN_RANK:
         return -math.log(1.0 - rank)
     return -math.log(1.0 - CERTAIN_RANK) + BEYOND_CERTAIN * (rank - CERTAIN_RANK)
@@ -132,7 +133,7 @@ def _add_up(ranks: NDArray[np.float64], weights: NDArray[np.float64], total: NDA
     for row in range(len(ranks)):
         for member in range(len(weights)):
             if weights[member] > 0.0:
-                total[row] += weights[member] * say(ranks[row, member])
+                total[row] += weights[member] * say(ranks[row, member]) ** 2
 
 
 @compiled

@@ -160,3 +160,45 @@ def test_a_late_event_counts_in_its_own_window_as_if_it_had_come_in_order() -> N
     assert late[5].tobytes() == straight[5].tobytes()
     assert first == second
     assert (status == IN_ORDER).all()
+
+
+def charges(*steps: tuple[int, int]) -> NDArray[np.uint32]:
+    """Charges of one merchant from (seconds after the one before, cents)."""
+    rows = [(at_s, cents, 7, number, 0, 0, 0, NO_PLACE) for number, (at_s, cents) in enumerate(steps)]
+    events = np.array(rows, np.uint32).reshape(-1, EVENT_WORDS)
+    events[:, 0] = START + np.cumsum(events[:, 0])
+    return events
+
+
+def are_regular(events: NDArray[np.uint32]) -> list[bool]:
+    """The feature of each event of one user, which the naive twin confirms."""
+    n = len(events)
+    assert_equal_to_naive(events, np.zeros(n, np.int64), np.arange(n, dtype=np.int64), n)
+    features, *_ = in_batches(events, np.zeros(n, np.int64), np.arange(n, dtype=np.int64), n)
+    return [bool(value) for value in features[:, FEATURE_NAMES.index("charges_are_regular")]]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param([(86_400, 2000)] * 5, [0, 0, 1, 1, 1], id="daily"),
+        pytest.param([(86_400, 2000), (86_400, 2200), (86_400, 2100)], [0, 0, 1], id="within a tenth"),
+        pytest.param([(86_400, 2000), (86_400, 2000), (86_400, 2300)], [0, 0, 0], id="another amount"),
+        pytest.param([(0, 2000), (86_400, 2000), (108_000, 2000)], [0, 0, 1], id="a quarter later"),
+        pytest.param([(0, 2000), (86_400, 2000), (108_001, 2000)], [0, 0, 0], id="later still"),
+        pytest.param([(0, 2000), (3600, 2000), (3600, 2000)], [0, 0, 1], id="hourly"),
+        pytest.param([(0, 2000), (2800, 2000), (2800, 2000)], [0, 0, 0], id="in quick succession"),
+        pytest.param([(0, 2000), (0, 2000), (0, 2000)], [0, 0, 0], id="at once"),
+        pytest.param([(864_000, 2000)] * 5, [0, 0, 1, 0, 0], id="known for a month"),
+    ],
+)
+def test_equal_charges_at_equal_intervals_by_a_new_merchant_stand_out(
+    steps: list[tuple[int, int]], expected: list[int]
+) -> None:
+    assert are_regular(charges(*steps)) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(80_000, 110_000), st.integers(1900, 2150)), min_size=3, max_size=12))
+def test_nearly_regular_charges_are_what_the_naive_twin_says(drawn: list[tuple[int, int]]) -> None:
+    are_regular(charges(*drawn))

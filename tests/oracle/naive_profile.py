@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from fraudstream.features.reference import NEUTRAL, Reference
 from fraudstream.state.event import NO_PLACE
@@ -155,7 +156,7 @@ class NaiveProfile:
             if event.device
             else 0,
             "small_burst_1h": small_burst(event, window["1h"], lifetime),
-            "repeat_charges_30d": repeat_charges(event, month, same_category),
+            "charges_are_regular": charges_are_regular(event, past),
             "windows_cut": sum(known and reaches_to > time - span for span in WINDOWS.values()),
         }
         features |= surprises(event, past, lifetime, self.reference)
@@ -221,14 +222,12 @@ def small_burst(event: Event, hour: Sequence[Event], lifetime: Sequence[Event]) 
     return max(sum(other.cents <= limit_cents for other in (*hour, event)) - 1, 0)
 
 
-def repeat_charges(event: Event, month: Sequence[Event], same_category: Sequence[Event]) -> int:
-    equal = [
-        other
-        for other in same_category
-        if other.merchant == event.merchant and abs(other.cents - event.cents) <= 0.1 * max(other.cents, event.cents)
-    ]
-    is_all = bool(event.category) and len(equal) == len(same_category) and len(month) - len(equal) >= 5
-    return len(equal) if is_all else 0
+def charges_are_regular(event: Event, past: Sequence[Event]) -> bool:
+    charges = [other for other in past if other.merchant == event.merchant]
+    is_new = all(other.time > event.time - WINDOWS["30d"] for other in charges)
+    is_equal = all(abs(other.cents - event.cents) <= 0.1 * max(other.cents, event.cents) for other in charges)
+    intervals = [later.time - sooner.time for sooner, later in pairwise((*charges, event))]
+    return is_new and is_equal and len(charges) >= 2 and max(*intervals, HOUR) <= 1.25 * min(intervals)
 
 
 def strangeness(event: Event, before_today: Sequence[Event], features: dict[str, float]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -95,6 +96,27 @@ def test_without_a_member_the_others_count_as_if_it_had_no_weight() -> None:
     np.testing.assert_array_equal(
         Calibration(raw, (0.4, 0.4, 0.2)).anomaly(without), Calibration(raw, (0.4, 0.0, 0.2)).anomaly(ranks)
     )
+
+
+def test_the_score_is_the_rank_of_the_weighted_squares_of_what_the_members_say() -> None:
+    raw, weights = reference(300), (0.4, 0.4, 0.2)
+    calibration = Calibration(raw, weights)
+    ranks = np.stack([calibration.ranks(at, raw[:, at]) for at in range(3)], axis=1)
+
+    def say(rank: float) -> float:
+        return -math.log(1.0 - min(rank, 0.999)) + 100.0 * max(rank - 0.999, 0.0)
+
+    totals = [
+        sum(weight * say(rank) ** 2 for weight, rank in zip(weights, row, strict=True)) for row in ranks.tolist()
+    ]
+    order = np.argsort(np.argsort(totals, kind="stable"), kind="stable")
+    np.testing.assert_allclose(calibration.anomaly(ranks), (order + 0.5) / 300, atol=1e-12)
+
+
+def test_one_member_that_is_sure_outweighs_three_that_wonder() -> None:
+    ranks = np.array([[0.1, 0.9995, 0.1], [0.95, 0.95, 0.95]])
+    sure, wondering = Calibration(reference(), (0.4, 0.4, 0.2)).anomaly(ranks)
+    assert sure > wondering > 0.9
 
 
 def test_a_row_keeps_its_score_when_another_row_lost_a_member() -> None:
