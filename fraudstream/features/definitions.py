@@ -419,8 +419,8 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "charges_are_regular",
         "0 or 1",
-        "1 when the earlier transactions at this merchant are 2 or more, all within 30 d and with amounts within 10 % of "
-        "a, and the longest interval between them, 1 h at least, is at most 1.25 times the shortest",
+        "1 when the earlier transactions at this merchant are 2 or more, all within 30 d and with amounts within 10 % "
+        "of a, and the longest interval between them, 1 h at least, is at most 1.25 times the shortest",
         "Equal charges at equal intervals by a merchant that the user did not know a month ago.",
         "unusual_merchant",
         says="This merchant, new to the user, charges about the same amount again and again, at equal intervals",
