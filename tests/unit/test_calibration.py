@@ -106,9 +106,7 @@ def test_the_score_is_the_rank_of_the_weighted_squares_of_what_the_members_say()
     def say(rank: float) -> float:
         return -math.log(1.0 - min(rank, 0.999)) + 100.0 * max(rank - 0.999, 0.0)
 
-    totals = [
-        sum(weight * say(rank) ** 2 for weight, rank in zip(weights, row, strict=True)) for row in ranks.tolist()
-    ]
+    totals = [sum(weight * say(rank) ** 2 for weight, rank in zip(weights, row, strict=True)) for row in ranks.tolist()]
     order = np.argsort(np.argsort(totals, kind="stable"), kind="stable")
     np.testing.assert_allclose(calibration.anomaly(ranks), (order + 0.5) / 300, atol=1e-12)
 
