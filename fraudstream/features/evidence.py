@@ -107,7 +107,7 @@ def charges_are_regular(arena: Words, base: Int, capacity: Int, start: Int, at: 
         charges += 1
         shortest_s, longest_s = min(shortest_s, next_s - past_s), max(longest_s, next_s - past_s)
         next_s = past_s
-    return charges >= REGULAR_FROM_CHARGES and longest_s <= (1.0 + SAME_INTERVAL_SHARE) * shortest_s
+    return bool(charges >= REGULAR_FROM_CHARGES and longest_s <= (1.0 + SAME_INTERVAL_SHARE) * shortest_s)
 
 
 @compiled
