@@ -333,6 +333,16 @@ CATALOGUE: tuple[Feature, ...] = (
         says="Only {share:.2%} of such payments are of {amount:,.2f} or more{usually}",
     ),
     Feature(
+        "amount_beyond_merchant",
+        "standard deviations",
+        "max((la - mean(la) at this merchant in 30 d) / the category's deviation of the training stream - 2.5, 0); 0 "
+        "without such a transaction, or where amount_to_mean_lifetime is below log(5)",
+        "How far the amount is from what the user pays at this merchant.",
+        AMOUNT,
+        says="The amount of {amount:,.2f} is far above what this user has paid at this merchant{usually}",
+        weight=5,
+    ),
+    Feature(
         "echo_z_1d",
         "standard deviations",
         "s + max(sum((s_i - 1/6) exp(-age_i / 1 d)), 0) / 2 over 7 d, s = max((la - mean(la)) / deviation - 1, 0) of "

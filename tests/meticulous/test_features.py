@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -202,3 +204,21 @@ def test_equal_charges_at_equal_intervals_by_a_new_merchant_stand_out(
 @given(st.lists(st.tuples(st.integers(80_000, 110_000), st.integers(1900, 2150)), min_size=3, max_size=12))
 def test_nearly_regular_charges_are_what_the_naive_twin_says(drawn: list[tuple[int, int]]) -> None:
     are_regular(charges(*drawn))
+
+
+def test_a_large_amount_is_held_against_what_the_user_pays_at_the_merchant() -> None:
+    # Without a category the deviation is that of all amounts, 1.5.
+    events = charges((86_400, 500), (86_400, 500), (86_400, 500_000), (2_592_000, 500_000))
+    features, *_ = in_batches(events, np.zeros(4, np.int64), np.arange(4, dtype=np.int64), 4)
+    beyond = features[:, FEATURE_NAMES.index("amount_beyond_merchant")]
+    assert beyond.tolist() == [0.0, 0.0, pytest.approx(math.log(5001 / 6) / 1.5 - 2.5, abs=1e-3), 0.0]
+    assert_equal_to_naive(events, np.zeros(4, np.int64), np.arange(4, dtype=np.int64), 4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 900_000), st.sampled_from([100, 700, 2000, 90_000, 2_000_000])), min_size=2))
+def test_amounts_at_one_merchant_are_held_against_each_other_as_the_naive_twin_does(
+    drawn: list[tuple[int, int]],
+) -> None:
+    events = charges(*drawn)
+    assert_equal_to_naive(events, np.zeros(len(events), np.int64), np.arange(len(events), dtype=np.int64), 16)

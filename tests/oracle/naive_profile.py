@@ -277,8 +277,14 @@ def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], re
                 earlier += (slow if days == 3 else slow * slow * slow) * (excess[kind](other) - allowance[kind])
         return excess[kind](event) + (1.0 if kind == "tail" else 0.5) * max(earlier, 0.0)
 
+    known = reference.category.tolist()
+    deviation = float(reference.deviation[known.index(event.category) if event.category in known else len(known)])
+    there = [o.log_steps for o in past if o.merchant == event.merchant and o.time > event.time - WINDOWS["30d"]]
+    is_large = bool(there) and bool(n) and log_ratio(event.amount, usual) >= math.log(5)
+    above = (event.log_steps - sum(there) / len(there)) / 1024 if is_large else 0.0
     z, tail = of_category(event)
     return {
+        "amount_beyond_merchant": max(above / deviation - 2.5, 0.0),
         "amount_z_category": z,
         "amount_tail_category": tail,
         "echo_z_1d": echo("z", 1),
