@@ -340,7 +340,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "How far the amount is from what the user pays at this merchant.",
         AMOUNT,
         says="The amount of {amount:,.2f} is far above what this user has paid at this merchant{usually}",
-        weight=5,
+        weight=2,
     ),
     Feature(
         "echo_z_1d",
