@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.compiled import Int, compiled
-from fraudstream.features.kernel import FEATURE_COUNT, MONTH_S, features_of
+from fraudstream.features.kernel import FEATURE_COUNT, features_of
 from fraudstream.features.lifetime import log_steps, read_u64
 from fraudstream.features.reference import NEUTRAL, Reference, Tables
-from fraudstream.features.windows import DISTINCT_SLOTS
+from fraudstream.features.windows import DISTINCT_SLOTS, MONTH_S
 from fraudstream.state import ring
 from fraudstream.state.event import CATEGORY_LOCATION, CENTS, EVENT_WORDS, TIME
 from fraudstream.state.profile import COUNT, HEADER_WORDS, NEWEST, OFFSET, SEQUENCE_EVENTS, WORD_BYTES

@@ -15,7 +15,7 @@ from fraudstream.compiled import Int, compiled
 from fraudstream.features.catalogue import index_of
 from fraudstream.features.lifetime import Z_FROM_EVENTS
 from fraudstream.features.reference import Tables
-from fraudstream.features.windows import DAY_S, HOUR_S, WINDOWS_S, column_of
+from fraudstream.features.windows import DAY_S, HOUR_S, MONTH_S, column_of
 from fraudstream.state.event import ABSENT, CATEGORY_LOCATION, CENTS, DEVICE, MERCHANT, TIME
 
 Words = NDArray[np.uint32]
@@ -40,6 +40,7 @@ _LOCATION = index_of("location_is_strange")
 _TRAVEL = index_of("travel_excess")
 _SMALL = index_of("small_burst_1h")
 _REGULAR = index_of("charges_are_regular")
+_MERCHANT_VISITS = index_of("merchant_visits_30d")
 _DORMANCY = index_of("dormancy")
 _ROUND = index_of("amount_is_round")
 _RARITY = index_of("category_rarity")
@@ -72,10 +73,8 @@ def strangeness(
 
 
 @compiled
-def small_burst(
-    arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64], usual: float
-) -> None:
-    """Bursts of amounts that are small for the user."""
+def small_burst(arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, usual: float) -> Int:
+    """How many amounts within an hour are small for the user, this one included, less one."""
     times, amounts = column_of(base, capacity, TIME), column_of(base, capacity, CENTS)
     small_cents = SMALL_SHARE * usual * 100.0
     small = np.int64(np.int64(event[CENTS]) <= small_cents)
@@ -83,7 +82,7 @@ def small_burst(
     while i >= start and np.int64(arena[times + i]) > np.int64(event[TIME]) - HOUR_S:
         small += np.int64(arena[amounts + i]) <= small_cents
         i -= 1
-    row[_SMALL] = small - 1 if small > 0 else 0
+    return max(small - 1, np.int64(0))
 
 
 @compiled
@@ -95,8 +94,8 @@ def charges_are_regular(arena: Words, base: Int, capacity: Int, start: Int, at: 
         column_of(base, capacity, MERCHANT),
     )
     cents, next_s = np.int64(event[CENTS]), np.int64(event[TIME])
-    known_after_s = next_s - WINDOWS_S[3]
-    charges, shortest_s, longest_s = np.int64(0), np.int64(WINDOWS_S[3]), np.int64(HOUR_S)
+    known_after_s = next_s - MONTH_S
+    shortest_s, longest_s = np.int64(MONTH_S), np.int64(HOUR_S)
     for back in range(1, at - start + 1):
         i = at - back
         if arena[merchants + i] != event[MERCHANT]:
@@ -104,10 +103,9 @@ def charges_are_regular(arena: Words, base: Int, capacity: Int, start: Int, at: 
         past_s, past_cents = np.int64(arena[times + i]), np.int64(arena[amounts + i])
         if past_s <= known_after_s or abs(past_cents - cents) > SAME_AMOUNT_SHARE * max(past_cents, cents):
             return False
-        charges += 1
         shortest_s, longest_s = min(shortest_s, next_s - past_s), max(longest_s, next_s - past_s)
         next_s = past_s
-    return bool(charges >= REGULAR_FROM_CHARGES and longest_s <= (1.0 + SAME_INTERVAL_SHARE) * shortest_s)
+    return bool(longest_s <= (1.0 + SAME_INTERVAL_SHARE) * shortest_s)
 
 
 @compiled
@@ -123,11 +121,16 @@ def evidence_features(
     known: Int,
     usual: float,
 ) -> None:
-    """All features of this file; reads category_rarity, distance_km and speed_kmh, which must be there already."""
-    row[_REGULAR] = charges_are_regular(arena, base, capacity, start, at, event)
-    small_burst(arena, base, capacity, start, at, event, row, usual)
-    if known < Z_FROM_EVENTS:
-        row[_SMALL] = 0.0
+    """All features of this file.
+
+    Reads merchant_visits_30d, category_rarity, distance_km and speed_kmh, which must be there already.
+    """
+    row[_REGULAR] = row[_MERCHANT_VISITS] >= REGULAR_FROM_CHARGES and charges_are_regular(
+        arena, base, capacity, start, at, event
+    )
+    row[_SMALL] = 0.0
+    if known >= Z_FROM_EVENTS:
+        row[_SMALL] = small_burst(arena, base, capacity, start, at, event, usual)
     strangeness(arena, base, capacity, start, at, event, row)
     row[_TRAVEL] = 0.0
     if row[_DISTANCE] >= FAR_KM and row[_SPEED] > PLAUSIBLE_KMH:

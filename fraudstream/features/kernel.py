@@ -17,14 +17,13 @@ from fraudstream.features.evidence import evidence_features
 from fraudstream.features.lifetime import lifetime_features
 from fraudstream.features.reference import Tables
 from fraudstream.features.surprise import surprise_features
-from fraudstream.features.windows import DAY_S, WINDOWS_S, column_of, novelty_features, window_features
+from fraudstream.features.windows import DAY_S, MONTH_S, WINDOWS_S, column_of, novelty_features, window_features
 from fraudstream.state.event import TIME
 from fraudstream.state.profile import FLOOR, NEWEST
 
 Words = NDArray[np.uint32]
 
 FEATURE_COUNT = len(FEATURE_NAMES)
-MONTH_S = WINDOWS_S[3]
 MONTH_DAYS = 30.0
 
 _COUNT_1H = index_of("count_1h")

@@ -18,7 +18,7 @@ from fraudstream.compiled import Int, compiled
 from fraudstream.features.catalogue import index_of
 from fraudstream.features.lifetime import Z_FROM_EVENTS, log_steps
 from fraudstream.features.reference import STEPS_PER_NAT, Tables
-from fraudstream.features.windows import DAY_S, WINDOWS_S, column_of
+from fraudstream.features.windows import DAY_S, column_of
 from fraudstream.state.event import ABSENT, CATEGORY_LOCATION, CENTS, MERCHANT, TIME
 from fraudstream.state.profile import LOG_STEPS
 
@@ -43,6 +43,7 @@ FAR_ABOVE_USUAL = math.log(5.0)
 """Of the user's mean. Below it, what differs from the amounts at this merchant is everyday."""
 
 _TO_MEAN = index_of("amount_to_mean_lifetime")
+_MERCHANT_VISITS = index_of("merchant_visits_30d")
 _BEYOND_MERCHANT = index_of("amount_beyond_merchant")
 _CATEGORY_Z = index_of("amount_z_category")
 _TAIL = index_of("amount_tail_category")
@@ -88,31 +89,25 @@ def excesses(
 
 @compiled
 def beyond_merchant(
-    arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64], tables: Tables
+    arena: Words, base: Int, capacity: Int, at: Int, event: Words, row: NDArray[np.float64], category_deviation: float
 ) -> float:
-    """How far an amount that is large for the user exceeds what they pay at this merchant; reads the ratio to the mean.
+    """How far an amount that is large for the user exceeds what they pay at this merchant.
 
-    In the category's deviations, because two visits tell no deviation of their own.
+    In the category's deviations, because two visits tell no deviation of their own. Reads amount_to_mean_lifetime and
+    merchant_visits_30d.
     """
-    if row[_TO_MEAN] < FAR_ABOVE_USUAL:
+    visits = row[_MERCHANT_VISITS]
+    if visits == 0 or row[_TO_MEAN] < FAR_ABOVE_USUAL:
         return 0.0
-    times, amounts, merchants = (
-        column_of(base, capacity, TIME),
-        column_of(base, capacity, CENTS),
-        column_of(base, capacity, MERCHANT),
-    )
-    visits, steps = np.int64(0), np.int64(0)
-    i = at - 1
-    while i >= start and np.int64(arena[times + i]) > np.int64(event[TIME]) - WINDOWS_S[3]:
-        if arena[merchants + i] == event[MERCHANT]:
-            visits += 1
-            steps += log_steps(np.int64(arena[amounts + i]))
+    amounts, merchants = column_of(base, capacity, CENTS), column_of(base, capacity, MERCHANT)
+    found, steps, i = np.int64(0), np.int64(0), at
+    while found < visits:
         i -= 1
-    if visits == 0:
-        return 0.0
+        if arena[merchants + i] == event[MERCHANT]:
+            found += 1
+            steps += log_steps(np.int64(arena[amounts + i]))
     above = (log_steps(np.int64(event[CENTS])) - steps / visits) / LOG_STEPS
-    deviation = np.float64(tables.deviation[tables.row_of[np.int64(event[CATEGORY_LOCATION]) >> 16]])
-    return float(max(above / deviation - MERCHANT_THRESHOLD, 0.0))
+    return float(max(above / category_deviation - MERCHANT_THRESHOLD, 0.0))
 
 
 @compiled
@@ -140,7 +135,7 @@ def surprise_features(
     log_amount, log_usual, table = math.log1p(cents / 100.0), math.log1p(usual), tables.row_of[category]
     row[_CATEGORY_Z] = 0.0 if category == ABSENT else (log_amount - tables.mean[table]) / tables.deviation[table]
     row[_TAIL] = tail_surprise(tables, table, log_amount)
-    row[_BEYOND_MERCHANT] = beyond_merchant(arena, base, capacity, start, at, event, row, tables)
+    row[_BEYOND_MERCHANT] = beyond_merchant(arena, base, capacity, at, event, row, np.float64(tables.deviation[table]))
     by_z, by_category, by_ratio, by_tail, by_category_slow, by_ratio_slow = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     i = at - 1
     while i >= start and time - np.int64(arena[times + i]) < ECHO_S:

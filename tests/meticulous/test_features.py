@@ -172,12 +172,15 @@ def charges(*steps: tuple[int, int]) -> NDArray[np.uint32]:
     return events
 
 
-def are_regular(events: NDArray[np.uint32]) -> list[bool]:
-    """The feature of each event of one user, which the naive twin confirms."""
-    n = len(events)
-    assert_equal_to_naive(events, np.zeros(n, np.int64), np.arange(n, dtype=np.int64), n)
-    features, *_ = in_batches(events, np.zeros(n, np.int64), np.arange(n, dtype=np.int64), n)
-    return [bool(value) for value in features[:, FEATURE_NAMES.index("charges_are_regular")]]
+def of_one_user(events: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
+    """The events, whose they are, and their offsets."""
+    return events, np.zeros(len(events), np.int64), np.arange(len(events), dtype=np.int64)
+
+
+def values(name: str, events: NDArray[np.uint32]) -> list[float]:
+    """One feature of each event of one user."""
+    features, *_ = in_batches(*of_one_user(events), len(events))
+    return [float(value) for value in features[:, FEATURE_NAMES.index(name)]]
 
 
 @pytest.mark.parametrize(
@@ -197,22 +200,23 @@ def are_regular(events: NDArray[np.uint32]) -> list[bool]:
 def test_equal_charges_at_equal_intervals_by_a_new_merchant_stand_out(
     steps: list[tuple[int, int]], expected: list[int]
 ) -> None:
-    assert are_regular(charges(*steps)) == expected
+    events = charges(*steps)
+    assert values("charges_are_regular", events) == expected
+    assert_equal_to_naive(*of_one_user(events), len(events))
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(80_000, 110_000), st.integers(1900, 2150)), min_size=3, max_size=12))
 def test_nearly_regular_charges_are_what_the_naive_twin_says(drawn: list[tuple[int, int]]) -> None:
-    are_regular(charges(*drawn))
+    assert_equal_to_naive(*of_one_user(charges(*drawn)), len(drawn))
 
 
 def test_a_large_amount_is_held_against_what_the_user_pays_at_the_merchant() -> None:
     # Without a category the deviation is that of all amounts, 1.5.
     events = charges((86_400, 500), (86_400, 500), (86_400, 500_000), (2_592_000, 500_000))
-    features, *_ = in_batches(events, np.zeros(4, np.int64), np.arange(4, dtype=np.int64), 4)
-    beyond = features[:, FEATURE_NAMES.index("amount_beyond_merchant")]
-    assert beyond.tolist() == [0.0, 0.0, pytest.approx(math.log(5001 / 6) / 1.5 - 2.5, abs=1e-3), 0.0]
-    assert_equal_to_naive(events, np.zeros(4, np.int64), np.arange(4, dtype=np.int64), 4)
+    beyond = pytest.approx(math.log(5001 / 6) / 1.5 - 2.5, abs=1e-3)
+    assert values("amount_beyond_merchant", events) == [0.0, 0.0, beyond, 0.0]
+    assert_equal_to_naive(*of_one_user(events), len(events))
 
 
 @settings(max_examples=100, deadline=None)
@@ -220,5 +224,4 @@ def test_a_large_amount_is_held_against_what_the_user_pays_at_the_merchant() -> 
 def test_amounts_at_one_merchant_are_held_against_each_other_as_the_naive_twin_does(
     drawn: list[tuple[int, int]],
 ) -> None:
-    events = charges(*drawn)
-    assert_equal_to_naive(events, np.zeros(len(events), np.int64), np.arange(len(events), dtype=np.int64), 16)
+    assert_equal_to_naive(*of_one_user(charges(*drawn)), 16)

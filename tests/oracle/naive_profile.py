@@ -248,9 +248,12 @@ def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], re
     spread = max(sum(other.log_steps**2 for other in lifetime) / 1024**2 / n - mean * mean, 0.0) if n else 0.0
     usual = total(lifetime) / n if n else 0.0
 
-    def of_category(other: Event) -> tuple[float, float]:
+    def row_of(category: int) -> int:
         known = reference.category.tolist()
-        row = known.index(other.category) if other.category in known else len(known)
+        return known.index(category) if category in known else len(known)
+
+    def of_category(other: Event) -> tuple[float, float]:
+        row = row_of(other.category)
         log_amount = math.log1p(other.amount)
         below = min(int(log_amount * 64), reference.tail.shape[1] - 2)
         part = log_amount * 64 - below
@@ -277,8 +280,7 @@ def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], re
                 earlier += (slow if days == 3 else slow * slow * slow) * (excess[kind](other) - allowance[kind])
         return excess[kind](event) + (1.0 if kind == "tail" else 0.5) * max(earlier, 0.0)
 
-    known = reference.category.tolist()
-    deviation = float(reference.deviation[known.index(event.category) if event.category in known else len(known)])
+    deviation = float(reference.deviation[row_of(event.category)])
     there = [o.log_steps for o in past if o.merchant == event.merchant and o.time > event.time - WINDOWS["30d"]]
     is_large = bool(there) and bool(n) and log_ratio(event.amount, usual) >= math.log(5)
     above = (event.log_steps - sum(there) / len(there)) / 1024 if is_large else 0.0
