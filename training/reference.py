@@ -11,6 +11,7 @@ from fraudstream.errors import ModelError
 from fraudstream.features.reference import NEUTRAL, STEPS_PER_NAT, TAIL_KNOTS, Reference
 from fraudstream.state.event import ABSENT, hash16, hash32, to_cents
 from fraudstream.training.history import History
+from fraudstream.training.merchant_prices import merchant_gain
 
 FEWEST_OF_CATEGORY = 50
 """A category seen less often is judged by what everybody pays."""
@@ -48,6 +49,9 @@ def fit_reference(history: History) -> Reference:
         tail=np.stack([tail_table(group) for group in groups]),
         device=device,
         device_users=device_users,
+        merchant_gain=np.array(
+            [merchant_gain(log_amount, _codes(history, "user_id"), _codes(history, "merchant"), category)]
+        ),
     )
 
 
@@ -68,6 +72,10 @@ def tail_table(log_amount: NDArray[np.float64]) -> NDArray[np.float32]:
     return tail.astype(np.float32)
 
 
+def _codes(history: History, name: str) -> NDArray[np.int64]:
+    return history.codes(name).codes.astype(np.int64)
+
+
 def _hashes(history: History, name: str, of: Callable[[str], int]) -> NDArray[np.int64]:
     if name not in history:
         return np.full(len(history), ABSENT, np.int64)
@@ -80,7 +88,7 @@ def _shared_devices(history: History) -> tuple[NDArray[np.uint32], NDArray[np.ui
     if "device_id" not in history:
         return NEUTRAL.device, NEUTRAL.device_users
     device = _hashes(history, "device_id", hash32)
-    pairs = np.unique(np.stack([device, history.codes("user_id").codes.astype(np.int64)]), axis=1)[0]
+    pairs = np.unique(np.stack([device, _codes(history, "user_id")]), axis=1)[0]
     known, users = np.unique(pairs[pairs != ABSENT], return_counts=True)
     shared = np.flatnonzero(users >= FEWEST_SHARING)
     shared = np.sort(shared[np.argsort(-users[shared], kind="stable")[:MOST_DEVICES]])

@@ -335,12 +335,12 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature(
         "amount_beyond_merchant",
         "standard deviations",
-        "max((la - mean(la) at this merchant in 30 d) / the category's deviation of the training stream - 2.5, 0); 0 "
-        "without such a transaction, or where amount_to_mean_lifetime is below log(5)",
+        "max((la - mean(la) at this merchant in 30 d) / the category's deviation of the training stream - 2, 0); 0 "
+        "without such a transaction, or where merchants of the training stream have no prices of their own",
         "How far the amount is from what the user pays at this merchant.",
         AMOUNT,
         says="The amount of {amount:,.2f} is far above what this user has paid at this merchant{usually}",
-        weight=2,
+        weight=6,
     ),
     Feature(
         "echo_z_1d",

@@ -30,6 +30,7 @@ class Tables(NamedTuple):
     tail: NDArray[np.float32]
     device: NDArray[np.uint32]
     device_users: NDArray[np.uint32]
+    merchant_gain: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +44,9 @@ class Reference:
         tail: (c + 1, TAIL_KNOTS) -log of the share of amounts that are at least as large, at log1p(amount) = knot / 64.
         device: (d,) hashes of devices that several users shared, ascending.
         device_users: (d,) how many users.
+        merchant_gain: (1,) how much better the amounts of the training stream are known when one knows what the user
+            pays at the merchant: the share of the variance of log1p(amount) that this explains of what the category's
+            mean and the user's own in the category leave open, 0 to 1.
     """
 
     category: NDArray[np.uint32]
@@ -51,17 +55,22 @@ class Reference:
     tail: NDArray[np.float32]
     device: NDArray[np.uint32]
     device_users: NDArray[np.uint32]
+    merchant_gain: NDArray[np.float64]
     tables: Tables = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         rows = len(self.category) + 1
         if self.mean.shape != (rows,) or self.deviation.shape != (rows,) or self.tail.shape != (rows, TAIL_KNOTS):
             raise ValueError(f"reference: {self.mean.shape}, {self.tail.shape} do not fit {rows - 1} categories")
+        if self.merchant_gain.shape != (1,):
+            raise ValueError(f"reference: expected one merchant gain, got {self.merchant_gain.shape}")
         if self.device.shape != self.device_users.shape:
             raise ValueError(f"reference: {self.device.shape} devices, {self.device_users.shape} counts")
         row_of = np.full(HASHES, rows - 1, np.int16)
         row_of[self.category] = np.arange(rows - 1)
-        tables = Tables(row_of, self.mean, self.deviation, self.tail, self.device, self.device_users)
+        tables = Tables(
+            row_of, self.mean, self.deviation, self.tail, self.device, self.device_users, self.merchant_gain
+        )
         # One memory layout for all: a kernel is compiled for the layout that it gets.
         object.__setattr__(self, "tables", Tables(*map(np.ascontiguousarray, tables)))
 
@@ -74,6 +83,7 @@ class Reference:
             "tail": self.tail,
             "device": self.device,
             "device_users": self.device_users,
+            "merchant_gain": self.merchant_gain,
         }
 
     @classmethod
@@ -83,7 +93,8 @@ class Reference:
         Raises:
             KeyError, ValueError: a table is missing or does not fit the others.
         """
-        return cls(*(tensors[name] for name in ("category", "mean", "deviation", "tail", "device", "device_users")))
+        names = ("category", "mean", "deviation", "tail", "device", "device_users", "merchant_gain")
+        return cls(*(tensors[name] for name in names))
 
 
 NEUTRAL = Reference(
@@ -93,5 +104,6 @@ NEUTRAL = Reference(
     tail=np.maximum(np.arange(TAIL_KNOTS)[None] / STEPS_PER_NAT - 3.5, 0.0).astype(np.float32),
     device=np.empty(0, np.uint32),
     device_users=np.empty(0, np.uint32),
+    merchant_gain=np.zeros(1),
 )
 """For features before there is a model: amounts around 32, as in card payments anywhere."""

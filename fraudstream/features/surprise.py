@@ -38,11 +38,10 @@ TAIL_THRESHOLD, TAIL_ALLOWANCE = 2.0, 0.27
 RATIO_THRESHOLD, RATIO_ALLOWANCE = 0.5, 0.07
 """Of exponential amounts the mean excess of the log ratio to their mean over 1/2 is 0.08, of steadier ones far less."""
 
-MERCHANT_THRESHOLD = 2.5
-FAR_ABOVE_USUAL = math.log(5.0)
-"""Of the user's mean. Below it, what differs from the amounts at this merchant is everyday."""
+MERCHANT_THRESHOLD = 2.0
+MERCHANTS_HAVE_PRICES = 0.05
+"""Merchant gain from which an amount is held against those at the merchant: below it they differ by chance only."""
 
-_TO_MEAN = index_of("amount_to_mean_lifetime")
 _MERCHANT_VISITS = index_of("merchant_visits_30d")
 _BEYOND_MERCHANT = index_of("amount_beyond_merchant")
 _CATEGORY_Z = index_of("amount_z_category")
@@ -89,15 +88,14 @@ def excesses(
 
 @compiled
 def beyond_merchant(
-    arena: Words, base: Int, capacity: Int, at: Int, event: Words, row: NDArray[np.float64], category_deviation: float
+    arena: Words, base: Int, capacity: Int, at: Int, event: Words, row: NDArray[np.float64], tables: Tables, table: Int
 ) -> float:
-    """How far an amount that is large for the user exceeds what they pay at this merchant.
+    """How far an amount exceeds what the user pays at this merchant, where the training stream's merchants have prices.
 
-    In the category's deviations, because two visits tell no deviation of their own. Reads amount_to_mean_lifetime and
-    merchant_visits_30d.
+    In the category's deviations, because two visits tell no deviation of their own. Reads merchant_visits_30d.
     """
     visits = row[_MERCHANT_VISITS]
-    if visits == 0 or row[_TO_MEAN] < FAR_ABOVE_USUAL:
+    if visits == 0 or tables.merchant_gain[0] < MERCHANTS_HAVE_PRICES:
         return 0.0
     amounts, merchants = column_of(base, capacity, CENTS), column_of(base, capacity, MERCHANT)
     found, steps, i = np.int64(0), np.int64(0), at
@@ -107,7 +105,7 @@ def beyond_merchant(
             found += 1
             steps += log_steps(np.int64(arena[amounts + i]))
     above = (log_steps(np.int64(event[CENTS])) - steps / visits) / LOG_STEPS
-    return float(max(above / category_deviation - MERCHANT_THRESHOLD, 0.0))
+    return float(max(above / tables.deviation[table] - MERCHANT_THRESHOLD, 0.0))
 
 
 @compiled
@@ -135,7 +133,7 @@ def surprise_features(
     log_amount, log_usual, table = math.log1p(cents / 100.0), math.log1p(usual), tables.row_of[category]
     row[_CATEGORY_Z] = 0.0 if category == ABSENT else (log_amount - tables.mean[table]) / tables.deviation[table]
     row[_TAIL] = tail_surprise(tables, table, log_amount)
-    row[_BEYOND_MERCHANT] = beyond_merchant(arena, base, capacity, at, event, row, np.float64(tables.deviation[table]))
+    row[_BEYOND_MERCHANT] = beyond_merchant(arena, base, capacity, at, event, row, tables, table)
     by_z, by_category, by_ratio, by_tail, by_category_slow, by_ratio_slow = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     i = at - 1
     while i >= start and time - np.int64(arena[times + i]) < ECHO_S:

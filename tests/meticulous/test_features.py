@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ REFERENCE = Reference(
     tail=np.cumsum(np.random.default_rng(3).random((4, TAIL_KNOTS)) / 100, axis=1).astype(np.float32),
     device=np.array([2, 3], np.uint32),
     device_users=np.array([5, 2], np.uint32),
+    merchant_gain=np.array([0.05]),
 )
 STATUS = {IN_ORDER: "in order", LATE: "late", DUPLICATE: "duplicate"}
 
@@ -211,12 +213,20 @@ def test_nearly_regular_charges_are_what_the_naive_twin_says(drawn: list[tuple[i
     assert_equal_to_naive(*of_one_user(charges(*drawn)), len(drawn))
 
 
-def test_a_large_amount_is_held_against_what_the_user_pays_at_the_merchant() -> None:
+def test_an_amount_is_held_against_what_the_user_pays_at_the_merchant() -> None:
     # Without a category the deviation is that of all amounts, 1.5.
     events = charges((86_400, 500), (86_400, 500), (86_400, 500_000), (2_592_000, 500_000))
-    beyond = pytest.approx(math.log(5001 / 6) / 1.5 - 2.5, abs=1e-3)
+    beyond = pytest.approx(math.log(5001 / 6) / 1.5 - 2.0, abs=1e-3)
     assert values("amount_beyond_merchant", events) == [0.0, 0.0, beyond, 0.0]
     assert_equal_to_naive(*of_one_user(events), len(events))
+
+
+def test_where_merchants_have_no_prices_no_amount_is_held_against_them() -> None:
+    events, users = of_one_user(charges((86_400, 500), (86_400, 500_000)))[:2]
+    for gain, is_held in ((0.05, True), (0.049, False)):
+        engine = FeatureEngine(LATENESS, replace(REFERENCE, merchant_gain=np.array([gain])))
+        found = engine.run([EMPTY], users, events, np.arange(len(events), dtype=np.int64)).features
+        assert bool(found[-1, FEATURE_NAMES.index("amount_beyond_merchant")] > 0) is is_held
 
 
 @settings(max_examples=100, deadline=None)

@@ -282,11 +282,11 @@ def surprises(event: Event, past: Sequence[Event], lifetime: Sequence[Event], re
 
     deviation = float(reference.deviation[row_of(event.category)])
     there = [o.log_steps for o in past if o.merchant == event.merchant and o.time > event.time - WINDOWS["30d"]]
-    is_large = bool(there) and bool(n) and log_ratio(event.amount, usual) >= math.log(5)
-    above = (event.log_steps - sum(there) / len(there)) / 1024 if is_large else 0.0
+    is_comparable = bool(there) and float(reference.merchant_gain[0]) >= 0.05
+    above = (event.log_steps - sum(there) / len(there)) / 1024 if is_comparable else 0.0
     z, tail = of_category(event)
     return {
-        "amount_beyond_merchant": max(above / deviation - 2.5, 0.0),
+        "amount_beyond_merchant": max(above / deviation - 2.0, 0.0),
         "amount_z_category": z,
         "amount_tail_category": tail,
         "echo_z_1d": echo("z", 1),
