@@ -116,7 +116,7 @@ class Scoring:
         self.last_progress_s = time.monotonic()
 
     async def _send(self, outcome: Outcome) -> None:
-        verdicts = group_by_partition((v.partition, (v.key, v.value, [])) for v in outcome.verdicts)
+        verdicts = group_by_partition((v.partition, (v.key, v.value, v.headers)) for v in outcome.verdicts)
         alerts = group_by_partition(
             (v.partition, (v.key, v.value, [])) for v in outcome.verdicts if v.flagged or self._settings.alert_on_all
         )

@@ -21,15 +21,19 @@ from fraudstream.dead_letter import DeadLetter
 from fraudstream.decide.policy import Policy
 from fraudstream.decide.reasons import explanation_of, reasons_of
 from fraudstream.errors import ProfileError, RefusedInput
+from fraudstream.evidence import Header, evidence_headers, features_headers
 from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
 from fraudstream.score.ensemble import Ensemble, Scores
 from fraudstream.state.event import EVENT_WORDS, pack
 from fraudstream.state.profile import upgrade
-from fraudstream.transaction import Transaction, decode_transaction
+from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
 from fraudstream.verdict import NORMAL, NOTHING_FOUND, MemberScores, Reason, Verdict, encode_verdict
 
 NO_OFFSET = 2**62
 """Offset of a transaction that does not come from a log: newer than anything a profile has seen."""
+
+EVIDENCE_BYTES = 16_384
+"""A transaction is at most some 3 kB; what is larger has fields that nobody reads."""
 
 _DIGITS = 6
 
@@ -67,12 +71,17 @@ class Detector:
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """A verdict ready to be sent to the partition that its transaction came from."""
+    """A verdict ready to be sent to the partition that its transaction came from.
+
+    Attributes:
+        headers: what the verdict was made from.
+    """
 
     partition: int
     key: bytes
     value: bytes
     flagged: bool
+    headers: list[Header]
 
 
 @dataclass(slots=True)
@@ -233,8 +242,17 @@ def _compute(detector: Detector, batch: _Batch, profiles: list[bytes]) -> Comput
 
 
 def _emit(detector: Detector, batch: _Batch, computed: Computed, scores: Scores, outcome: Outcome) -> None:
-    for source, verdict in zip(batch.sources, _verdicts(detector, batch, computed, scores), strict=True):
-        outcome.verdicts.append(Emitted(source.partition, source.key or b"", encode_verdict(verdict), verdict.flagged))
+    verdicts, features = _verdicts(detector, batch, computed, scores), features_headers(computed.features)
+    for at, (source, verdict) in enumerate(zip(batch.sources, verdicts, strict=True)):
+        headers = evidence_headers(_evidence_of(source, batch.transactions[at]), features[at])
+        emitted = Emitted(source.partition, source.key or b"", encode_verdict(verdict), verdict.flagged, headers)
+        outcome.verdicts.append(emitted)
+
+
+def _evidence_of(source: SourceRecord, transaction: Transaction) -> bytes:
+    """The transaction as it came; only what was read of it where the rest would be too large beside the verdict."""
+    came = source.value or b""
+    return came if len(came) <= EVIDENCE_BYTES else encode_transaction(transaction)
 
 
 def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Scores) -> Iterator[Verdict]:

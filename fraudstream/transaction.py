@@ -105,6 +105,7 @@ _SHOWN_CHARS = 60
 _ERROR_FIELD = re.compile(r"`\$\.(\w+)`")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _decode = msgspec.json.Decoder(Transaction).decode
+encode_transaction = msgspec.json.Encoder().encode
 
 
 def decode_transaction(data: bytes | None) -> Transaction:

@@ -10,10 +10,12 @@ import pytest
 
 from fraudstream.detector import load_detector
 from fraudstream.errors import RefusedInput
+from fraudstream.evidence import features_of, read_headers
 from fraudstream.pipeline import Detector, Outcome, predict, process
 from fraudstream.settings import load_settings
 from fraudstream.state.event import hash16
 from fraudstream.state.profile import EMPTY, view
+from fraudstream.transaction import decode_transaction
 from fraudstream.verdict import NORMAL, NOTHING_FOUND, Verdict, decode_verdict
 
 START_S = 1_764_000_000
@@ -187,3 +189,15 @@ def test_predict_refuses_with_the_streams_reasons(detector: Detector) -> None:
     with pytest.raises(RefusedInput) as caught:
         predict(detector, b'{"user_id": 1}', START_S, lambda _partition, _key: EMPTY)
     assert caught.value.reason == "missing_field"
+
+
+def test_a_verdict_carries_what_it_was_made_from(detector: Detector) -> None:
+    records = [message(1), message(2, note="x" * 100_000)]
+    outcome = run(detector, records, 2)[2][0]
+    assert outcome.computed is not None
+    for at, verdict in enumerate(outcome.verdicts):
+        transaction, features = read_headers(dict(verdict.headers))
+        assert features_of(features).tolist() == outcome.computed.features[at].tolist()
+        # What is too large beside a verdict keeps what was read of it.
+        assert transaction == records[at].value if at == 0 else len(transaction) < 1000
+        assert decode_transaction(transaction) == decode_transaction(records[at].value)
