@@ -1,4 +1,4 @@
-"""Where the web view gets profiles from: a worker's own table, the owner's, or the cache; the view holds none itself."""
+"""Where the web view gets profiles from: a worker's own table, the owner's or the cache; the view holds none itself."""
 
 from __future__ import annotations
 
