@@ -60,8 +60,8 @@ def test_an_amount_below_the_mean_is_not_said_to_be_many_times_the_usual() -> No
 
 def test_a_first_payment_is_not_compared_with_what_there_is_not() -> None:
     first = "Amount 100.00 is high among all payments; it is this user's first payment"
-    assert said(codes.LARGE_AMOUNT).text == first
-    assert said(codes.AMOUNT_FOR_USER).text == first
+    assert said(codes.LARGE_AMOUNT, amount_z_category=2.0).text == first
+    assert said(codes.AMOUNT_FOR_USER, amount_z_category=2.0).text == first
     spent = said(codes.DAY_SPENDING, sum_24h=100.0)
     assert spent == (100.0, "currency", None, "100.00 spent within 24 hours, with this user's first payment")
 
@@ -76,13 +76,15 @@ def test_a_category_is_said_to_be_rare_with_its_share_and_the_users_own_amounts(
     assert (one.usual, one.text) == (40.0, f"{text}; this user usually pays 40.00 in it")
     rarest = said(codes.AMOUNT_FOR_CATEGORY, **(values | {"amount_tail_category": 15.0})).text
     assert "fewer than 1 in 10,000 of its payments is as large" in rarest
-    assert ":" not in said(codes.AMOUNT_FOR_CATEGORY, **(values | {"amount_tail_category": 1.0})).text
+    common = said(codes.AMOUNT_FOR_CATEGORY, **(values | {"amount_tail_category": -math.log(0.29)})).text
+    assert common.startswith("Amount 100.00 is on the high side for this category: 29% of its payments are as large")
 
 
 def test_without_a_category_an_amount_is_held_against_all_payments() -> None:
     text = said(codes.LARGE_AMOUNT, amount_tail_category=math.log(2123.0), **USUAL).text
     assert (
-        text == "Amount 100.00 is high among all payments: about 1 in 2,100 is as large; this user usually pays 25.00"
+        text == "Amount 100.00 is high among all payments: about 1 in 2,100 of them is as large; "
+        "this user usually pays 25.00"
     )
 
 
@@ -93,11 +95,11 @@ def test_a_usual_day_is_said_beside_what_was_spent() -> None:
 
 
 def test_earlier_amounts_are_told_against_the_user_or_against_their_categories() -> None:
-    of_user = said(codes.RECENT_AMOUNTS, 100.0, "echo_ratio_1d", echo_ratio_1d=2.0, **USUAL)
+    of_user = said(codes.RECENT_AMOUNTS, 100.0, "echo_ratio_1d", sum_7d=700.0, count_7d=3.0, **USUAL)
     assert (
         of_user.text == "Earlier payments of the last 7 days were unusually high for this user, who usually pays 25.00"
     )
-    assert (of_user.value, of_user.unit) == (2.0, "log ratio")
+    assert (of_user.value, of_user.unit, of_user.usual) == (200.0, "currency a payment in 7 d", 25.0)
     of_category = said(codes.RECENT_AMOUNTS, 100.0, "echo_tail_1d", echo_tail_1d=2.0, **USUAL)
     assert of_category.text == "Earlier payments of the last 7 days were unusually high for their categories"
 
