@@ -25,6 +25,9 @@ from fraudstream.pipeline import Detector, Outcome
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles, profile_table
 from fraudstream.topics import changelog_topic
+from fraudstream.web.console import mount_console
+from fraudstream.web.live import LiveFeed
+from fraudstream.web.lookup import Lookup
 from fraudstream.web.views import Views, errors_as_json
 
 POLL_RECORDS = 1024
@@ -118,7 +121,11 @@ def create_app(
         before_empty=app.scoring.settle,
     )
     _declare_agent(app)
-    Views(settings, app.worker, app.metrics).mount(app.web.web_app)
+    views = Views(settings, app.worker, app.metrics)
+    views.mount(app.web.web_app)
+    feed = LiveFeed(settings, app.worker.health)
+    app.scoring.watch = feed.observe
+    mount_console(app.web.web_app, feed, Lookup(feed.recent, app.worker), views.authorise)
     return app
 
 

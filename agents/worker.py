@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from faust.types import TP
@@ -18,6 +19,7 @@ from fraudstream.errors import RefusedInput
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles
 from fraudstream.verdict import Verdict
+from fraudstream.web.profile_source import FoundProfile
 from fraudstream.web.views import NOT_OWNED, HealthReport
 
 STUCK_AFTER_S = 30.0
@@ -112,6 +114,10 @@ class FraudWorker:
     def predict(self, body: bytes, received_s: float) -> Verdict:
         """Judges one transaction against the profile as it is now."""
         return pipeline.predict(self._scoring.detector, body, received_s, self._load)
+
+    async def find(self, keys: Sequence[bytes]) -> list[FoundProfile]:
+        """Profiles of users of this worker, as it has them in memory."""
+        return [FoundProfile(self._load(-1, key), "table", 0.0) for key in keys]
 
     def _load(self, _partition: int, key: bytes) -> bytes:
         partitions = self.partitions()

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.decide.policy import Policy
@@ -92,6 +93,7 @@ class Outcome:
         profiles: changed records by (source partition, user key).
         computed: features, sequences and status of the accepted transactions, None if there were none.
         scores: what the models said of them.
+        received_ms: (n,) the broker's time of each of them.
     """
 
     verdicts: list[Emitted] = field(default_factory=list)
@@ -99,6 +101,7 @@ class Outcome:
     profiles: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
     computed: Computed | None = None
     scores: Scores | None = None
+    received_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(slots=True)
@@ -140,6 +143,7 @@ def process(detector: Detector, records: Sequence[SourceRecord], load: LoadProfi
         return outcome
     computed = outcome.computed = _compute(detector, batch, profiles)
     scores = outcome.scores = detector.ensemble.score(computed.features, computed.sequences)
+    outcome.received_ms = np.fromiter((source.timestamp for source in batch.sources), np.int64, len(batch.sources))
     _emit(detector, batch, computed, scores, outcome)
     for user, at in batch.slots.items():
         if computed.changed[at]:

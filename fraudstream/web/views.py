@@ -130,6 +130,15 @@ class Views:
         self._metrics.partitions.set(len(report.partitions))
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
+    def authorise(self, request: web.Request) -> None:
+        """Lets a request with a known key pass.
+
+        Raises:
+            HTTPUnauthorized: it has none.
+        """
+        if not self._may_call(request):
+            raise web.HTTPUnauthorized(reason="expected a known key in the X-API-Key header")
+
     def _may_call(self, request: web.Request) -> bool:
         if not self._keys:
             return True  # settings refuse this anywhere but on loopback
