@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from importlib.resources import files
 
 import msgspec
 from aiohttp import web
 
-from fraudstream.web.live import LiveFeed, TooManySubscribersError
+from fraudstream.web.live import LiveFeed, Subscriber, TooManySubscribersError
 from fraudstream.web.lookup import Lookup
 from fraudstream.web.views import JSON, RETRY_AFTER_S, error
 
@@ -96,12 +97,8 @@ class Console:
                 response.content_type = "text/event-stream"
                 response.charset = "utf-8"
                 await response.prepare(request)
-                told_missed = 0
-                async for event in subscriber:
-                    await response.write(b"event: %s\ndata: %s\n\n" % (event.name.encode(), event.data))
-                    if subscriber.missed != told_missed:
-                        told_missed = subscriber.missed
-                        await response.write(b'event: missed\ndata: {"events":%d}\n\n' % told_missed)
+                with suppress(ConnectionResetError):  # the page was closed: nobody is left to tell
+                    await _write(response, subscriber)
                 return response
         except TooManySubscribersError:
             return error(
@@ -135,6 +132,15 @@ class Console:
     async def close(self, _app: web.Application) -> None:
         """Ends all event streams, so that a worker that stops does not wait for pages."""
         self._feed.close()
+
+
+async def _write(response: web.StreamResponse, subscriber: Subscriber) -> None:
+    told_missed = 0
+    async for event in subscriber:
+        await response.write(b"event: %s\ndata: %s\n\n" % (event.name.encode(), event.data))
+        if subscriber.missed != told_missed:
+            told_missed = subscriber.missed
+            await response.write(b'event: missed\ndata: {"events":%d}\n\n' % told_missed)
 
 
 def _json(content: msgspec.Struct) -> web.Response:

@@ -19,7 +19,7 @@ from fraudstream.web.recent import Recent, Row, row_of, row_of_emitted, transact
 log = logging.getLogger(__name__)
 
 MOST_FOUND = 20
-MOST_ROWS = 100
+MOST_ROWS = 50
 MOST_STORED = 1_000
 STORE_WITHIN_S = 3.0
 
