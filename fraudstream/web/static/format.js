@@ -7,20 +7,20 @@ const general = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 4 });
 
 export const count = (value) => whole.format(value);
 export const compact = (value) => (value < 100000 ? whole.format(value) : short.format(value));
-export const amount = (value, currency) => (currency ? `${money.format(value)} ${currency}` : money.format(value));
+export const amount = (value, currency) => (currency ? `${money.format(value)}\u00a0${currency}` : money.format(value));
 export const number = (value) => general.format(value);
 export const score = (value) => value.toFixed(3);
 export const plural = (value, one, many) => `${count(value)} ${value === 1 ? one : many}`;
 
 export function percent(share) {
   const value = share * 100;
-  return `${value > 0 && value < 10 ? value.toFixed(1) : value.toFixed(value % 1 ? 1 : 0)} %`;
+  return `${value > 0 && value < 10 ? value.toFixed(1) : value.toFixed(value % 1 ? 1 : 0)}\u00a0%`;
 }
 
 export function duration(ms) {
   if (ms === null || ms === undefined) return "–";
-  if (ms < 10) return `${ms.toFixed(ms < 1 ? 2 : 1)} ms`;
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10000 ? 2 : 1)} s`;
+  if (ms < 10) return `${ms.toFixed(ms < 1 ? 2 : 1)}\u00a0ms`;
+  return ms < 1000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(ms < 10000 ? 2 : 1)}\u00a0s`;
 }
 
 export const date = (iso) => new Date(iso).toISOString().slice(0, 10);

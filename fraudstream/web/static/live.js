@@ -50,7 +50,7 @@ export function showFigures(figures) {
   showWorker(figures);
   const byCategory = figures.contamination_by === "category";
   scoreHistogram(byId("scores-chart"), figures.scores, byCategory ? null : 1 - figures.contamination);
-  set("scores-note", `${plural(figures.window_verdicts, "verdict", "verdicts")}, last 60 s` + (byCategory ? "; each category has its own threshold" : ""));
+  set("scores-note", `${plural(figures.window_verdicts, "verdict", "verdicts")}, last 60\u00a0s` + (byCategory ? "; each category has its own threshold" : ""));
   showReasons(figures);
 }
 

@@ -40,9 +40,10 @@ async function show(title, path, build) {
   } finally {
     if (!signal.aborted) page.removeAttribute("aria-busy");
   }
+  const wasOnBack = document.activeElement?.classList.contains("back");
   const draw = build(page, found);
   page.querySelector("h1").tabIndex = -1;
-  page.querySelector("h1").focus();
+  page.querySelector(wasOnBack ? ".back" : "h1").focus();
   if (draw) { redraw = draw; draw(); }
 }
 
@@ -88,7 +89,7 @@ const member = (title, rank) =>
 const raw = (title, value) => h("details", {}, h("summary", {}, title), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, h("pre", {}, JSON.stringify(value, null, 2))));
 
 function reasons(verdict) {
-  if (!verdict.reasons.length) return h("p", { class: "lead" }, `${verdict.explanation}.`);
+  if (!verdict.reasons.length) return h("p", {}, `${verdict.explanation}.`);
   for (const reason of verdict.reasons) reason.contribution ??= reason.share;
   const sum = verdict.reasons.reduce((total, reason) => total + reason.contribution, 0);
   return h("div", {}, h("ul", {}, verdict.reasons.map((reason) => h("li", { class: "reason" },
