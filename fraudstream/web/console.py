@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from importlib.resources import files
@@ -11,9 +10,10 @@ from importlib.resources import files
 import msgspec
 from aiohttp import web
 
-from fraudstream.web.live import LiveFeed, Subscriber, TooManySubscribersError
+from fraudstream.web.auth import authenticated
+from fraudstream.web.live import MOST_SUBSCRIBERS, LiveFeed, Subscriber, TooManySubscribersError
 from fraudstream.web.lookup import Lookup
-from fraudstream.web.views import JSON, RETRY_AFTER_S, error
+from fraudstream.web.problems import Trouble
 
 PAGE = "console.html"
 CONTENT_TYPES = {
@@ -38,29 +38,29 @@ SAFE_HEADERS = {
 }
 NOT_KEPT = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
-Authorise = Callable[[web.Request], None]
-"""Raises an HTTP error for a request that may not read data."""
 
+def mount_console(app: web.Application, feed: LiveFeed, lookup: Lookup) -> None:
+    """Adds the page at /, its files below /console/static and its data below /console.
 
-def mount_console(app: web.Application, feed: LiveFeed, lookup: Lookup, authorise: Authorise) -> None:
-    """Adds the page at /, its files below /console/static and its data below /console."""
-    console = Console(feed, lookup, authorise)
+    Args:
+        app: one that `fraudstream.web.mount.mount` was called on; its keys hold here too.
+    """
+    console = Console(feed, lookup)
     app.router.add_get("/", console.page)
     app.router.add_get("/console/static/{name}", console.file)
-    app.router.add_get("/console/events", console.events)
-    app.router.add_get("/console/search", console.search)
-    app.router.add_get("/console/transactions/{id}", console.transaction)
-    app.router.add_get("/console/users/{id}", console.user)
+    app.router.add_get("/console/events", authenticated(console.events))
+    app.router.add_get("/console/search", authenticated(console.search))
+    app.router.add_get("/console/transactions/{id}", authenticated(console.transaction))
+    app.router.add_get("/console/users/{id}", authenticated(console.user))
     app.on_shutdown.append(console.close)
 
 
 class Console:
     """The handlers of one worker's console."""
 
-    def __init__(self, feed: LiveFeed, lookup: Lookup, authorise: Authorise) -> None:
+    def __init__(self, feed: LiveFeed, lookup: Lookup) -> None:
         self._feed = feed
         self._lookup = lookup
-        self._authorise = authorise
         self._files = {
             entry.name: entry.read_bytes()
             for entry in files("fraudstream.web").joinpath("static").iterdir()
@@ -90,7 +90,6 @@ class Console:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events `figures`, `rows` and `missed`, until the page goes away."""
-        self._authorise(request)
         try:
             async with self._feed.subscribe() as subscriber:
                 response = web.StreamResponse(headers={**NOT_KEPT, "X-Accel-Buffering": "no"})
@@ -101,33 +100,29 @@ class Console:
                     await _write(response, subscriber)
                 return response
         except TooManySubscribersError:
-            return error(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "too_many_consoles",
-                "as many pages watch this worker as may; close one of them",
-                {"Retry-After": str(RETRY_AFTER_S)},
-            )
+            detail = f"expected at most {MOST_SUBSCRIBERS} pages; close one of them"
+            raise Trouble("too_many_consoles", detail) from None
 
     async def search(self, request: web.Request) -> web.Response:
         """Transactions and users whose id begins with ?q=."""
-        self._authorise(request)
         text = request.query.get("q", "").strip()
         if not 1 <= len(text) <= MAX_ID_CHARS:
-            detail = f"q: expected 1 to {MAX_ID_CHARS} characters of an id, got {len(text)}"
-            return error(HTTPStatus.BAD_REQUEST, "bad_length", detail)
+            raise Trouble("invalid_parameter", f"q: expected 1 to {MAX_ID_CHARS} characters of an id, got {len(text)}")
         return _json(await self._lookup.search(text))
 
     async def transaction(self, request: web.Request) -> web.Response:
         """Everything about one transaction."""
-        self._authorise(request)
         found = await self._lookup.transaction(request.match_info["id"])
-        return _json(found) if found else _unknown("transaction_id", "a transaction whose verdict is kept")
+        if found is None:
+            raise Trouble("unknown_transaction", "transaction_id: expected one whose verdict is kept, this one is not")
+        return _json(found)
 
     async def user(self, request: web.Request) -> web.Response:
         """Everything about one user."""
-        self._authorise(request)
         found = await self._lookup.user(request.match_info["id"])
-        return _json(found) if found else _unknown("user_id", "a user with a profile or a verdict")
+        if found is None:
+            raise Trouble("unknown_user", "user_id: expected a user with a profile or a verdict, this one has neither")
+        return _json(found)
 
     async def close(self, _app: web.Application) -> None:
         """Ends all event streams, so that a worker that stops does not wait for pages."""
@@ -144,8 +139,4 @@ async def _write(response: web.StreamResponse, subscriber: Subscriber) -> None:
 
 
 def _json(content: msgspec.Struct) -> web.Response:
-    return web.Response(body=msgspec.json.encode(content), content_type=JSON, headers=NOT_KEPT)
-
-
-def _unknown(field: str, expected: str) -> web.Response:
-    return error(HTTPStatus.NOT_FOUND, "not_found", f"{field}: expected {expected}; this one is not known here")
+    return web.Response(body=msgspec.json.encode(content), content_type="application/json", headers=NOT_KEPT)
