@@ -67,7 +67,7 @@ generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rat
 	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)
 
 .PHONY: docs
-docs: .venv/.installed-dev ## writes docs/features.md anew from the catalogue
+docs: .venv/.installed-dev ## writes what is made from code in docs/features.md and docs/reasons.md
 	$(BIN)/python scripts/make_docs.py
 
 .PHONY: build

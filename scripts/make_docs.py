@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fraudstream.decide import codes
 from fraudstream.features.catalogue import CATALOGUE, MODEL_INPUTS, markdown_table
 
-FEATURES_PAGE = Path(__file__).resolve().parent.parent / "docs" / "features.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+FEATURES_PAGE, REASONS_PAGE = DOCS / "features.md", DOCS / "reasons.md"
+CODES_BEGIN, CODES_END = "<!-- codes: begin -->\n", "<!-- codes: end -->\n"
+"""What lies between these lines of docs/reasons.md is made here; the rest of the page is written by hand."""
 
 
 def features_page() -> str:
@@ -20,5 +24,27 @@ def features_page() -> str:
     )
 
 
+def reasons_page(page: str) -> str:
+    """docs/reasons.md with the table of codes as it must be.
+
+    Args:
+        page: the page as it is.
+
+    Raises:
+        ValueError: the page lacks one of the lines between which the table stands.
+    """
+    before, begin, rest = page.partition(CODES_BEGIN)
+    _, end, after = rest.partition(CODES_END)
+    if not begin or not end:
+        raise ValueError(f"{REASONS_PAGE}: expected the lines {CODES_BEGIN.strip()} and {CODES_END.strip()}")
+    inputs = dict.fromkeys((feature.reason for feature in MODEL_INPUTS), "")
+    for feature in MODEL_INPUTS:
+        inputs[feature.reason] += f"{', ' if inputs[feature.reason] else ''}`{feature.name}`"
+    fed = "".join(f"| `{code}` | {names} |\n" for code, names in inputs.items())
+    table = f"{codes.markdown_table()}\n| code | model inputs that feed it |\n|---|---|\n{fed}"
+    return before + begin + table + end + after
+
+
 if __name__ == "__main__":
     FEATURES_PAGE.write_text(features_page(), encoding="utf-8")
+    REASONS_PAGE.write_text(reasons_page(REASONS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")

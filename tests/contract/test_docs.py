@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fraudstream.decide.codes import CODES
 from fraudstream.settings import Settings
-from scripts.make_docs import FEATURES_PAGE, features_page
+from scripts.make_docs import CODES_BEGIN, CODES_END, FEATURES_PAGE, REASONS_PAGE, features_page, reasons_page
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_YET_USED = {"redis_host", "postgres_url"}
@@ -13,6 +14,14 @@ NOT_YET_USED = {"redis_host", "postgres_url"}
 
 def test_the_feature_page_is_made_from_the_catalogue() -> None:
     assert FEATURES_PAGE.read_text(encoding="utf-8") == features_page(), "run `make docs`"
+
+
+def test_the_reasons_page_lists_the_codes() -> None:
+    page = REASONS_PAGE.read_text(encoding="utf-8")
+    assert page == reasons_page(page), "run `make docs`"
+    made = page.partition(CODES_BEGIN)[2].partition(CODES_END)[0]
+    for code in CODES:
+        assert f"| `{code.name}` | {code.subject} | {code.meaning} | {code.example} |" in made
 
 
 def test_the_readme_names_every_setting() -> None:
