@@ -4,6 +4,7 @@ import { bullet, scoreHistogram, spark } from "./charts.js";
 import { badge, byId, facts, h, meter, pairs } from "./dom.js";
 import { amount, compact, count, duration, label, oneOf, percent, plural, score, time, transactionPath, userPath } from "./format.js";
 
+const TOLD_REASONS = 8;
 const KEPT_ROWS = 120;
 const SHARE_OF_TICKS = 20; // ten seconds: long enough for a share that does not flicker
 
@@ -80,8 +81,11 @@ function showReasons(figures) {
   byId("reasons-empty").hidden = figures.reasons.length > 0;
   set("reasons-note", figures.reasons_of ? `Last ${plural(figures.reasons_of, "alert", "alerts")}` : "");
   const most = Math.max(...figures.reasons.map(([, times]) => times), 1);
-  byId("reasons").replaceChildren(...figures.reasons.map(([code, times]) =>
-    h("li", {}, h("span", {}, label(code)), h("span", {}, percent(times / figures.reasons_of)), meter(times / most))));
+  const told = figures.reasons.slice(0, TOLD_REASONS), rest = figures.reasons.slice(TOLD_REASONS);
+  const bars = told.map(([code, times]) => [label(code), times]);
+  if (rest.length) bars.push([`${rest.length} more`, rest.reduce((sum, [, times]) => sum + times, 0)]);
+  byId("reasons").replaceChildren(...bars.map(([text, times]) =>
+    h("li", {}, h("span", {}, text), h("span", {}, percent(times / figures.reasons_of)), meter(times / most))));
 }
 
 // Verdicts

@@ -6,6 +6,8 @@ import { amount, count, label, number, plural, score, time, transactionPath, use
 import { Refused, get } from "./connection.js";
 import { rowOf } from "./live.js";
 
+const REST = "other"; // the feature of the reason that holds what is too small to be told
+const part = (value) => (value < 0.0005 ? "< 0.001" : score(value));
 const MEMBERS = { forest: "Isolation forest", autoencoder: "Autoencoder", lstm: "LSTM" };
 let redraw = () => {};
 let asked = new AbortController();
@@ -65,7 +67,7 @@ export const showTransaction = (id) => show(`Transaction ${id}`, `console/transa
           h("div", {}, h("div", { class: "verdict-score" }, h("p", { class: "figure" }, score(row.score)), scaleBox),
             h("p", { class: "says" }, says, verdict.degraded.length ? ` Without ${verdict.degraded.join(", ")}, which failed.` : ""),
             h("ul", { class: "members" }, Object.entries(MEMBERS).map(([name, title]) => member(title, verdict.members[name]))))),
-        panel("Reasons", row.flagged ? "Each bar is a part of the score" : null, reasons(verdict)),
+        panel("Reasons", row.flagged ? "Each bar is a part of the score" : null, reasons(verdict, row.currency)),
         panel("The user’s last 30 days", pastNote(found.history), h("div", {}, chartBox, legend(found.history, row), ...pastExtras(found.history, row)))),
       h("div", { class: "stack" },
         panel("Transaction", null, h("dl", { class: "facts" }, facts([
@@ -84,25 +86,26 @@ export const showTransaction = (id) => show(`Transaction ${id}`, `console/transa
 });
 
 const member = (title, rank) =>
-  h("li", {}, h("span", {}, title), h("span", {}, rank === null ? "failed" : score(rank)), meter(rank || 0, rank !== null && rank > 0.9));
+  h("li", {}, h("span", {}, title), h("span", {}, rank === null ? "failed" : score(rank)), meter(rank || 0));
 
 const raw = (title, value) => h("details", {}, h("summary", {}, title), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, h("pre", {}, JSON.stringify(value, null, 2))));
 
-function reasons(verdict) {
+function reasons(verdict, currency) {
   if (!verdict.reasons.length) return h("p", {}, `${verdict.explanation}.`);
-  for (const reason of verdict.reasons) reason.contribution ??= reason.share;
   const sum = verdict.reasons.reduce((total, reason) => total + reason.contribution, 0);
   return h("div", {}, h("ul", {}, verdict.reasons.map((reason) => h("li", { class: "reason" },
-    h("p", { class: "text" }, reason.text), h("span", { class: "amount" }, score(reason.contribution)),
-    meter(reason.contribution / Math.max(sum, verdict.anomaly_score), true), h("span", {}),
-    h("p", { class: "note" }, measured(reason))))),
+    h("p", { class: "text" }, reason.text), h("span", { class: "amount" }, part(reason.contribution)),
+    meter(reason.contribution / Math.max(sum, verdict.anomaly_score), reason.feature !== REST), h("span", {}),
+    h("p", { class: "note" }, measured(reason, currency))))),
     h("p", { class: "sum" }, h("span", {}, "Sum of the reasons"), h("strong", {}, score(sum))));
 }
 
-function measured(reason) {
-  const unit = reason.unit ? ` ${reason.unit}` : "";
-  const usual = typeof reason.usual === "number" ? `; usual for this user: ${number(reason.usual)}${unit}` : "";
-  return [`${label(reason.code)} · `, h("code", {}, reason.feature), ` ${number(reason.value)}${unit}${usual}`];
+// What a reason is about, as it was measured, and what is usual in the same unit.
+function measured(reason, currency) {
+  if (reason.feature === REST) return `${label(reason.code)}: each too small to be told alone`;
+  const say = (value) => (reason.unit === "currency" ? amount(value, currency) : `${number(value)} ${reason.unit}`);
+  const usual = reason.usual === null ? "" : `; usual for this user: ${say(reason.usual)}`;
+  return [`${label(reason.code)} · `, h("code", {}, reason.feature), ` · ${say(reason.value)}${usual}`];
 }
 
 // The past
