@@ -46,6 +46,7 @@ class FraudApp(faust.App):
     profiles: Profiles
     reload: ModelReload
     metrics: Metrics
+    lookup: Lookup
     tables: Any
     web: Any
     consumer: Any
@@ -133,7 +134,8 @@ def create_app(
     mount(app.web.web_app, app.worker)
     feed = LiveFeed(settings, app.worker.health)
     app.scoring.watch = feed.observe
-    mount_console(app.web.web_app, feed, Lookup(feed.recent, app.worker.profiles))
+    app.lookup = Lookup(feed.recent, app.worker.profiles)
+    mount_console(app.web.web_app, feed, app.lookup)
     return app
 
 

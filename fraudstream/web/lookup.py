@@ -76,12 +76,15 @@ class Lookup:
         recent: the verdicts that were just made.
         profiles: the users' states.
         store: where evidence is kept, if anywhere.
+
+    Attributes:
+        store: may be set when it is opened later, and to None when it is closed.
     """
 
     def __init__(self, recent: Recent, profiles: ProfileSource, store: EvidenceStore | None = None) -> None:
         self._recent = recent
         self._profiles = profiles
-        self._store = store
+        self.store = store
 
     async def search(self, text: str) -> Found:
         """Transactions and users whose id begins with a text; beyond the recent ones only whole ids are found."""
@@ -93,7 +96,7 @@ class Lookup:
         if not any(row.transaction_id == text for row in rows):
             stored = await self._stored(text, notes)
             rows += [row_of(stored.verdict, stored.transaction)] if stored else []
-        return Found(rows, users, len(self._recent), self._store is not None, notes)
+        return Found(rows, users, len(self._recent), self.store is not None, notes)
 
     async def transaction(self, transaction_id: str) -> TransactionPage | None:
         """The page of a transaction, None where nobody knows it."""
@@ -138,18 +141,18 @@ class Lookup:
             return None, 0.0
 
     async def _stored(self, transaction_id: str, notes: list[str]) -> Evidence | None:
-        if self._store is None:
+        if self.store is None:
             return None
         async with _store_asked(notes):
-            return await self._store.find(transaction_id)
+            return await self.store.find(transaction_id)
         return None
 
     async def _stored_rows(self, user_id: str, notes: list[str]) -> list[Row]:
         rows: list[Row] = []
-        if self._store is None:
+        if self.store is None:
             return rows
         async with _store_asked(notes):
-            async for each in self._store.of_user(user_id):
+            async for each in self.store.of_user(user_id):
                 rows.append(row_of(each.verdict, each.transaction))
                 del rows[:-MOST_STORED]
         return rows

@@ -70,14 +70,17 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             broker.create_topic(topic.name, topic.partitions)
         worker = stack.enter_context(Worker(settings, tmp_path_factory.mktemp("console")))
         asyncio.run(worker.ready())
-        traffic = Traffic(broker.bootstrap, settings.transactions_topic, past=12_000, then=120_000, rate=60)
+        traffic = Traffic(
+            broker.bootstrap, settings.transactions_topic, past=30_000, then=20_000, flood=120_000, rate=60
+        )
         yield Stage(worker, stack.enter_context(traffic))
         assert "Traceback" not in worker.log_text(), worker.tail()
 
 
-async def screenshot(page: Page, name: str) -> None:
+async def screenshot(page: Page, name: str, *, after_s: float = 0.0, whole: bool = False) -> None:
     if SCREENSHOTS:
-        await page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
+        await asyncio.sleep(after_s)
+        await page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=whole)
 
 
 async def rows_arrive(page: Page) -> None:
@@ -114,8 +117,7 @@ async def test_verdicts_arrive_live_with_the_figures_of_the_last_minute(stage: S
         await expect(page.locator("#reasons li").first).to_contain_text("%")
         version = stage.worker.call("GET", "/health").json()["model_version"]
         await expect(page.locator("#worker")).to_contain_text(version)
-        await asyncio.sleep(4 if SCREENSHOTS else 0)
-        await screenshot(page, "live-light")
+        await screenshot(page, "live-light", after_s=61)  # the past, sent at once, has left the last minute
         assert console.complaints == []
 
 
@@ -188,11 +190,10 @@ async def test_axe_finds_no_serious_problem_and_nothing_is_cut_off(
         await rows_arrive(page)
         await assert_good("live")
         if size == "phone" or scheme == "dark":
-            await asyncio.sleep(4 if SCREENSHOTS else 0)
-            await screenshot(page, f"live-{size}-{scheme}" if size == "phone" else f"live-{scheme}")
+            await screenshot(page, f"live-{size}-{scheme}" if size == "phone" else f"live-{scheme}", after_s=4)
         await open_an_alert(page)
         await assert_good("transaction")
-        await screenshot(page, f"transaction-{size}-{scheme}")
+        await screenshot(page, f"transaction-{size}-{scheme}", whole=True)
         await page.locator(".lead a").click()
         await expect(page.get_by_role("heading", level=1)).to_contain_text("User")
         await expect(page.locator(".history svg")).to_be_visible(timeout=LIMIT_MS)
@@ -258,17 +259,17 @@ async def test_pause_holds_the_page_still_and_theme_and_motion_are_the_users_cho
 
 
 async def test_at_5000_transactions_a_second_it_shows_some_and_says_how_many(stage: Stage, browser: Browser) -> None:
-    before = stage.traffic.sent
     async with opened(browser, stage.url) as console:
         page = console.page
         await rows_arrive(page)
-        stage.traffic.rate = 5_000
+        stage.traffic.rise(5_000)
+        before = stage.traffic.sent
         try:
             await expect(page.locator("#sampling")).to_have_text(
                 re.compile(r"^Showing 1 of \d+ alerts, 1 of [\d,]{3,} others$"), timeout=LIMIT_MS
             )
             await expect(page.locator("#throughput")).to_have_text(re.compile(r"^\d,\d{3}$"), timeout=LIMIT_MS)
-            await screenshot(page, "live-5000")
+            await screenshot(page, "live-5000", after_s=6)
             drawn = await page.locator(ROWS).count()
             frames = await page.evaluate(FRAMES_A_SECOND)
         finally:

@@ -66,7 +66,7 @@ function showWorker(figures) {
   byId("partitions").replaceChildren(...pairs([["Partitions here", count(health.partitions.length)]]));
   set("total-verdicts", compact(total.verdicts));
   byId("totals").replaceChildren(...pairs([["Alerts", compact(total.alerts)]]));
-  set("letters", `${plural(total.dead_letters, "dead letter", "dead letters")}: could not be read`);
+  set("letters", plural(total.dead_letters, "dead letter", "dead letters"));
   byId("worker").replaceChildren(...facts([
     ["Model", health.model_version],
     ["Model problem", health.model_problem],
