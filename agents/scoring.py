@@ -73,6 +73,7 @@ class Scoring:
         self._waiting: list[Event] = []
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
         self.lag: Callable[[], int] = lambda: 0
+        self.watch: Callable[[Outcome, float], None] | None = None
         self.processed = 0
         self.positions: dict[int, int] = {}
         self.last_progress_s = time.monotonic()
@@ -106,7 +107,9 @@ class Scoring:
             self._profiles.put(outcome.profiles)
             await self._end_commit()  # a partition has one open transaction at a time
             await self._send(outcome)
-            self._metrics.observe_batch(outcome, time.monotonic() - started_s)
+            took_s = time.monotonic() - started_s
+            self._metrics.observe_batch(outcome, took_s)
+            self._show(outcome, took_s)
             await asyncio.sleep(0)
         for event in events:
             self._events.append(event)
@@ -114,6 +117,16 @@ class Scoring:
         self.positions.update(self._next_offsets)
         self.processed += len(records)
         self.last_progress_s = time.monotonic()
+
+    def _show(self, outcome: Outcome, took_s: float) -> None:
+        """Shows a batch to whoever watches; that must never stop what is watched."""
+        if self.watch is None:
+            return
+        try:
+            self.watch(outcome, took_s)
+        except Exception:
+            log.exception("the console shows no more verdicts until the next start; judging goes on")
+            self.watch = None
 
     async def _send(self, outcome: Outcome) -> None:
         verdicts = group_by_partition((v.partition, (v.key, v.value, v.headers)) for v in outcome.verdicts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -15,13 +15,19 @@ from fraudstream.settings import Settings, load_settings
 from tests.servers.jars import ServerUnavailableError
 
 if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
     from tests.servers.kafka import KafkaCluster
+
+
+SERVERS = frozenset({"kafka", "browser"})
+"""Fixtures of what is installed beside Python: servers, and the browser."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for a real server is marked so, and cannot be forgotten."""
     for item in items:
-        if "kafka" in getattr(item, "fixturenames", ()):
+        if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
 
 
@@ -44,6 +50,18 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
         missing(str(error))
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A real Chromium, one for each test."""
+    from tests.servers.browser import chromium_browser
+
+    try:
+        async with chromium_browser() as started:
+            yield started
+    except ServerUnavailableError as error:
+        missing(str(error))
 
 
 @pytest.fixture
