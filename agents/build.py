@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,11 @@ from faust.web.base import BlueprintManager
 from fraudstream.adapters.kafka_client import tls_context
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.adapters.profile_cache import profile_cache
 from fraudstream.agents import transport
+from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
+from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
 from fraudstream.agents.reload import ModelReload
@@ -24,12 +28,15 @@ from fraudstream.errors import FraudstreamError
 from fraudstream.pipeline import Detector, Outcome
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles, profile_table
+from fraudstream.tables.store import ProfileStore
 from fraudstream.topics import changelog_topic
+from fraudstream.web.cached_profiles import CachedProfiles
 from fraudstream.web.views import Views, errors_as_json
 
 POLL_RECORDS = 1024
 HEARTBEATS_PER_SESSION = 4
 REQUEST_TIMEOUT_S = 90.0
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  recognised here, bound to only where the settings say
 
 
 class FraudApp(faust.App):
@@ -42,6 +49,9 @@ class FraudApp(faust.App):
     profiles: Profiles
     reload: ModelReload
     metrics: Metrics
+    sources: WorkerProfiles
+    cache_writer: CacheWriter | None
+    """Where REDIS_HOST is set."""
     tables: Any
     web: Any
     consumer: Any
@@ -68,11 +78,16 @@ class FraudApp(faust.App):
             stop_process("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
         warm_up(self.detector)
         self.add_future(self.reload.run())
+        if self.cache_writer is not None:
+            self.cache_writer.start()
         await super().on_first_start()
 
     async def on_shutdown(self) -> None:
         """Lets the producers go, after everything that was judged is committed."""
         await self.worker.stop()
+        if self.cache_writer is not None:
+            await self.cache_writer.stop()
+        await self.sources.close()
         await super().on_shutdown()
 
 
@@ -110,6 +125,7 @@ def create_app(
     app.reload = ModelReload(settings, app.scoring, app.metrics)
     app.worker = FraudWorker(app, settings, app.profiles, producers, restore, app.scoring, app.reload)
     app.scoring.lag = app.worker.lag
+    _add_cache(app, table.store, producers)
     transport.install(
         app,
         settings.transactions_topic,
@@ -119,7 +135,22 @@ def create_app(
     )
     _declare_agent(app)
     Views(settings, app.worker, app.metrics).mount(app.web.web_app)
+    app.sources.mount(app.web.web_app)
     return app
+
+
+def _add_cache(app: FraudApp, store: ProfileStore, producers: Producers) -> None:
+    settings = app.settings
+    assignment = FaustAssignment(app, settings.transactions_topic, producers)
+    app.sources = WorkerProfiles(settings, app.profiles, assignment, CachedProfiles.of(settings, app.metrics))
+    app.cache_writer = None
+    if settings.redis_host is not None:
+
+        def restored() -> set[int]:
+            return producers.owned() if assignment.is_ready() else set()
+
+        app.cache_writer = CacheWriter(profile_cache(settings, WRITE_TIMEOUT_S), store, restored, app.metrics)
+        app.scoring.committed = app.cache_writer.hand_over
 
 
 def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
@@ -145,9 +176,16 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
         producer_linger=0,
         web_bind=settings.web_host,
         web_host=settings.web_host,
+        canonical_url=_worker_url(settings),
         web_port=settings.web_port,
         web_application_options={"client_max_size": settings.max_body_bytes, "middlewares": [errors_as_json]},
     )
+
+
+def _worker_url(settings: Settings) -> str:
+    """Where other workers reach this one; every worker's must be its own, or Faust takes two for one."""
+    host = settings.web_host if settings.web_host not in EVERY_ADDRESS else socket.gethostname()
+    return settings.worker_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}"
 
 
 def _credentials(settings: Settings) -> Any:

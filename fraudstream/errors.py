@@ -9,6 +9,7 @@ FraudstreamError                every error that is ours
 ├── ProfileError                a stored profile cannot be read (corrupt, or from a newer version)
 ├── TopicError                  a topic is missing or has the wrong number of partitions
 ├── BrokerError                 the broker cannot be reached or refuses
+├── CacheUnavailable            Redis cannot be reached, is slow, full or refuses
 └── Fenced                      another worker owns this partition now: this process is the past
 """
 
@@ -57,6 +58,10 @@ class TopicError(FraudstreamError):
 
 class BrokerError(FraudstreamError):
     """The broker cannot be reached, or refuses what was asked."""
+
+
+class CacheUnavailable(FraudstreamError):
+    """The cache of profiles cannot be reached, does not answer in time, or refuses what was asked."""
 
 
 class Fenced(FraudstreamError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -16,12 +17,16 @@ from tests.servers.jars import ServerUnavailableError
 
 if TYPE_CHECKING:
     from tests.servers.kafka import KafkaCluster
+    from tests.servers.redis import RedisServer
+
+SERVERS = {"kafka", "redis"}
+"""Fixtures that start a real server."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for a real server is marked so, and cannot be forgotten."""
     for item in items:
-        if "kafka" in getattr(item, "fixturenames", ()):
+        if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
 
 
@@ -44,6 +49,20 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
         missing(str(error))
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A real Redis, one for each test: it may be killed and started again."""
+    from tests.servers.redis import RedisServer
+
+    server = RedisServer(directory=tmp_path)
+    try:
+        server.start()
+    except ServerUnavailableError as error:
+        missing(str(error))
+    yield server
+    server.stop()
 
 
 @pytest.fixture

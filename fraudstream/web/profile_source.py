@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Origin = Literal["table", "owner", "cache"]
-"""This worker's table, that of the worker that owns the user, or a copy that some worker left in the cache."""
+Origin = Literal["table", "owner", "cache", "unknown"]
+"""This worker's table, that of the worker that owns the user, or a copy that some worker left in the cache; unknown: no
+one who would know could be asked, so the user is judged as one who was never seen, and the verdict is degraded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class FoundProfile:
     Attributes:
         record: as `fraudstream.state.profile.view` reads it; EMPTY for a user that nobody knows.
         origin: where it comes from.
-        age_s: seconds since the worker wrote it down; 0 for a table.
+        age_s: seconds since the worker wrote it down; 0 for a table, and where there is nothing.
     """
 
     record: bytes
