@@ -11,13 +11,19 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
-from fraudstream.errors import SettingsError
+from fraudstream.errors import CacheUnavailable, SettingsError
 from fraudstream.settings import Settings
 
 DEFAULT_PORT = 6379
 EVICTING_POLICIES = ("allkeys-lru", "allkeys-lfu", "volatile-ttl", "volatile-lru", "volatile-lfu")
 """With these a full Redis lets old copies go; with any other it refuses new ones."""
+
+BOUND = (
+    "set maxmemory, and maxmemory-policy allkeys-lru on a Redis of its own, volatile-ttl on a shared one; "
+    "a profile takes 0.2 to 8.5 kB"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,61 @@ def redis_client(settings: Settings, timeout_s: float) -> Redis:
         # One more try: after a restart of Redis the pool is full of dead connections.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         **_tls(settings, address),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """What a Redis says of itself.
+
+    Attributes:
+        most_bytes: it may use; 0: whatever the machine has.
+        policy: what it does when these are used up.
+        evicted: keys that it let go for want of memory, since it was started.
+    """
+
+    version: str
+    used_bytes: int
+    most_bytes: int
+    policy: str
+    evicted: int
+
+    @property
+    def problem(self) -> tuple[str, str] | None:
+        """What is wrong with it as a cache, and what to do."""
+        if not self.most_bytes:
+            return "its memory has no bound: it grows until the machine has none left", BOUND
+        if self.policy not in EVICTING_POLICIES:
+            return f"its policy is {self.policy}: when it is full it refuses new copies, and old ones grow older", BOUND
+        if self.evicted:
+            return (
+                f"it let {self.evicted} keys go for want of memory, and who is gone is judged as never seen by the API",
+                "give it more memory (maxmemory), or set a shorter PROFILE_TTL_S",
+            )
+        return None
+
+
+async def redis_facts(settings: Settings, timeout_s: float) -> RedisFacts:
+    """Asks the Redis that the settings name.
+
+    Raises:
+        CacheUnavailable: it does not answer, or does not let us in.
+        SettingsError: the address or the CA bundle cannot be read.
+    """
+    client = redis_client(settings, timeout_s)
+    try:
+        info = await client.info("everything")
+    except (RedisError, OSError) as error:
+        said = str(error) or type(error).__name__
+        raise CacheUnavailable(f"expected Redis at {redis_address(settings)}, got: {said}") from None
+    finally:
+        await client.aclose()
+    return RedisFacts(
+        version=str(info["redis_version"]),
+        used_bytes=int(info["used_memory"]),
+        most_bytes=int(info["maxmemory"]),
+        policy=str(info["maxmemory_policy"]),
+        evicted=int(info["evicted_keys"]),
     )
 
 

@@ -53,6 +53,9 @@ class CachedProfiles:
         self._ask_at_s = 0.0
         self._is_complete = False
         self._look_at_s = 0.0
+        self._next_keys: dict[bytes, None] = {}
+        self._asking: asyncio.Task[dict[bytes, CachedProfile | None] | None] | None = None
+        self._one_at_a_time = asyncio.Lock()
         self.problem: str | None = None
 
     @classmethod
@@ -105,7 +108,21 @@ class CachedProfiles:
         return FoundProfile(copy.record, "cache", age_s)
 
     async def _ask(self, keys: Sequence[bytes]) -> list[CachedProfile | None] | None:
-        """What the cache says; None where it is down. One request at a time finds out whether it is back."""
+        """What the cache says, None where it is down; requests that come while it is asked go together in the next."""
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(self._ask_together())
+        self._next_keys.update(dict.fromkeys(keys))
+        copies = await asyncio.shield(self._asking)  # a caller that gives up must not take the others with it
+        return None if copies is None else [copies[key] for key in keys]
+
+    async def _ask_together(self) -> dict[bytes, CachedProfile | None] | None:
+        async with self._one_at_a_time:
+            keys, self._next_keys, self._asking = list(self._next_keys), {}, None
+            copies = await self._ask_cache(keys)
+        return None if copies is None else dict(zip(keys, copies, strict=True))
+
+    async def _ask_cache(self, keys: Sequence[bytes]) -> list[CachedProfile | None] | None:
+        """None where it is down; one request finds out whether it is back, while the others go on without."""
         now_s = asyncio.get_running_loop().time()
         if self.problem is not None:
             if now_s < self._ask_at_s:
