@@ -14,6 +14,7 @@ from fraudstream.adapters.kafka_client import tls_context
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.profile_cache import profile_cache
+from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents import transport
 from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
@@ -31,7 +32,7 @@ from fraudstream.tables.profiles import Profiles, profile_table
 from fraudstream.tables.store import ProfileStore
 from fraudstream.topics import changelog_topic
 from fraudstream.web.cached_profiles import CachedProfiles
-from fraudstream.web.views import Views, errors_as_json
+from fraudstream.web.mount import drain, mount
 
 POLL_RECORDS = 1024
 HEARTBEATS_PER_SESSION = 4
@@ -49,7 +50,6 @@ class FraudApp(faust.App):
     profiles: Profiles
     reload: ModelReload
     metrics: Metrics
-    sources: WorkerProfiles
     cache_writer: CacheWriter | None
     """Where REDIS_HOST is set."""
     tables: Any
@@ -82,12 +82,16 @@ class FraudApp(faust.App):
             self.cache_writer.start()
         await super().on_first_start()
 
+    async def stop(self) -> None:
+        """Says first that it is not ready, lets requests under way end, then stops as Faust does."""
+        await drain(self.web.web_app)
+        await super().stop()
+
     async def on_shutdown(self) -> None:
         """Lets the producers go, after everything that was judged is committed."""
         await self.worker.stop()
         if self.cache_writer is not None:
             await self.cache_writer.stop()
-        await self.sources.close()
         await super().on_shutdown()
 
 
@@ -123,9 +127,12 @@ def create_app(
     restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
     app.tables.restore = restore
     app.reload = ModelReload(settings, app.scoring, app.metrics)
-    app.worker = FraudWorker(app, settings, app.profiles, producers, restore, app.scoring, app.reload)
+    recorder = TransactionRecorder(settings, bootstrap)
+    assignment = FaustAssignment(app, settings.transactions_topic, producers)
+    sources = WorkerProfiles(settings, app.profiles, assignment, CachedProfiles.of(settings, app.metrics))
+    app.worker = FraudWorker(app, settings, sources, producers, restore, app.scoring, app.reload, recorder, app.metrics)
     app.scoring.lag = app.worker.lag
-    _add_cache(app, table.store, producers)
+    app.cache_writer = _cache_writer(app, table.store, assignment)
     transport.install(
         app,
         settings.transactions_topic,
@@ -134,23 +141,18 @@ def create_app(
         before_empty=app.scoring.settle,
     )
     _declare_agent(app)
-    Views(settings, app.worker, app.metrics).mount(app.web.web_app)
-    app.sources.mount(app.web.web_app)
+    mount(app.web.web_app, app.worker)
+    sources.mount(app.web.web_app)
     return app
 
 
-def _add_cache(app: FraudApp, store: ProfileStore, producers: Producers) -> None:
-    settings = app.settings
-    assignment = FaustAssignment(app, settings.transactions_topic, producers)
-    app.sources = WorkerProfiles(settings, app.profiles, assignment, CachedProfiles.of(settings, app.metrics))
-    app.cache_writer = None
-    if settings.redis_host is not None:
-
-        def restored() -> set[int]:
-            return producers.owned() if assignment.is_ready() else set()
-
-        app.cache_writer = CacheWriter(profile_cache(settings, WRITE_TIMEOUT_S), store, restored, app.metrics)
-        app.scoring.committed = app.cache_writer.hand_over
+def _cache_writer(app: FraudApp, store: ProfileStore, assignment: FaustAssignment) -> CacheWriter | None:
+    if app.settings.redis_host is None:
+        return None
+    cache = profile_cache(app.settings, WRITE_TIMEOUT_S)
+    writer = CacheWriter(cache, store, assignment.restored_partitions, app.metrics)
+    app.scoring.committed = writer.hand_over
+    return writer
 
 
 def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
@@ -178,7 +180,6 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
         web_host=settings.web_host,
         canonical_url=_worker_url(settings),
         web_port=settings.web_port,
-        web_application_options={"client_max_size": settings.max_body_bytes, "middlewares": [errors_as_json]},
     )
 
 

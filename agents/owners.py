@@ -21,6 +21,7 @@ from fraudstream.adapters.profile_cache import CachedProfile
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles
 from fraudstream.web.cached_profiles import CachedProfiles
+from fraudstream.web.problems import Trouble
 from fraudstream.web.profile_source import FoundProfile
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,10 @@ class FaustAssignment:
         """As the protocol says."""
         return bool(self._app.tables.actives_ready)
 
+    def restored_partitions(self) -> set[int]:
+        """Partitions of this worker whose profiles are in its table."""
+        return set(self._own.owned()) if self.is_ready() else set()
+
     def home(self, key: bytes) -> int | None:
         """As the protocol says: where a producer with Kafka's default partitioner puts the user."""
         partition: int | None = self._app.consumer._thread.key_partition(self._topic, key)
@@ -104,10 +109,10 @@ class WorkerProfiles:
         """Adds the route at which other workers ask this one."""
         app.router.add_post(PATH, self.answer)
 
-    async def find(self, keys: Sequence[bytes]) -> list[FoundProfile]:
-        """The profile of each user, in their order; never raises because nobody answers."""
+    async def find(self, keys: Sequence[bytes]) -> list[FoundProfile | None]:
+        """The profile of each user, in their order; None where neither the owner nor the cache knows."""
         own = self._assignment.partitions()
-        found: dict[bytes, FoundProfile] = {}
+        found: dict[bytes, FoundProfile | None] = {}
         elsewhere: dict[int | None, list[bytes]] = {}
         for key in dict.fromkeys(keys):
             record = self._profiles.find(own, key)
@@ -126,8 +131,8 @@ class WorkerProfiles:
             await self._session.close()
         await self._cached.close()
 
-    async def _find_elsewhere(self, elsewhere: dict[int | None, list[bytes]]) -> dict[bytes, FoundProfile]:
-        found: dict[bytes, FoundProfile] = {}
+    async def _find_elsewhere(self, elsewhere: dict[int | None, list[bytes]]) -> dict[bytes, FoundProfile | None]:
+        found: dict[bytes, FoundProfile | None] = {}
         if self._settings.profile_source == "owner":
             by_url: dict[str, list[bytes]] = {}
             for partition, keys in elsewhere.items():
@@ -187,18 +192,19 @@ class WorkerProfiles:
         401 without the workers' key, 503 before profiles are restored, 421 where a user is not this worker's.
         """
         offered = request.headers.get(WORKER_KEY_HEADER, "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(offered, self._key.encode()):
-            return _refusal(HTTPStatus.UNAUTHORIZED, f"expected the key of the workers in {WORKER_KEY_HEADER}")
+        is_open = self._key or not self._settings.needs_key  # hashed keys alone: there is none that workers could show
+        if not hmac.compare_digest(offered, self._key.encode()) or not is_open:
+            raise Trouble("unauthorized", f"expected the key of the workers in {WORKER_KEY_HEADER}: set WORKER_KEY")
         if not self._assignment.is_ready():
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "profiles are not restored yet")
+            raise Trouble("not_ready", "profiles are not restored yet")
         try:
             keys = msgspec.msgpack.decode(await request.read(), type=list[bytes])
         except msgspec.MsgspecError as error:
-            return _refusal(HTTPStatus.BAD_REQUEST, f"expected a list of keys in MessagePack: {error}")
+            raise Trouble("invalid_parameter", f"expected a list of keys in MessagePack: {error}") from None
         own = self._assignment.partitions()
         records = [self._profiles.find(own, key) for key in keys]
         if any(not record and self._assignment.home(key) not in own for key, record in zip(keys, records, strict=True)):
-            return _refusal(HTTPStatus.MISDIRECTED_REQUEST, f"expected users of partitions {list(own)}")
+            raise Trouble("not_owned", f"expected users of partitions {list(own)}")
         return web.Response(body=msgspec.msgpack.encode(records), content_type=MSGPACK)
 
 
@@ -207,7 +213,3 @@ def worker_key(settings: Settings) -> str:
     if settings.worker_key is not None:
         return settings.worker_key.get_secret_value()
     return settings.keys[0] if settings.keys else ""
-
-
-def _refusal(status: HTTPStatus, detail: str) -> web.Response:
-    return web.Response(status=status, text=detail)

@@ -31,12 +31,15 @@ FUTURE_TOLERANCE_S = 86_400
 MILLISECONDS_FROM = 100_000_000_000
 """An epoch time from here on is in milliseconds: read as seconds it would lie after the year 5100."""
 
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS)]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+_SCHEMA_OF_TEXT = {"pattern": "^[^\\x00-\\x1f\\x7f]*$"}
+"""What `decode_transaction` looks for by itself, for whoever reads the JSON Schema."""
+
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS, extra_json_schema=_SCHEMA_OF_TEXT)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS, extra_json_schema=_SCHEMA_OF_TEXT)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Latitude = Annotated[float, msgspec.Meta(ge=-90, le=90)]
 Longitude = Annotated[float, msgspec.Meta(ge=-180, le=180)]
-Currency = Annotated[str, msgspec.Meta(min_length=3, max_length=3)]
+Currency = Annotated[str, msgspec.Meta(min_length=3, max_length=3, extra_json_schema=_SCHEMA_OF_TEXT)]
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 

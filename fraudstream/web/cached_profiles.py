@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 RETRY_S, LONGEST_RETRY_S = 0.1, 2.0
 LOOK_AGAIN_S = 1.0
 
-UNKNOWN = FoundProfile(EMPTY, "unknown", 0.0)
 NEVER_SEEN = FoundProfile(EMPTY, "cache", 0.0)
 
 
@@ -73,20 +72,22 @@ class CachedProfiles:
             settings.profile_timeout_s,
         )
 
-    async def find(self, keys: Sequence[bytes]) -> list[FoundProfile]:
-        """The copy of each user's profile, in their order; never raises because of the cache."""
+    async def find(self, keys: Sequence[bytes]) -> list[FoundProfile | None]:
+        """The copy of each user's profile, in their order; None where there is none and the user may be known."""
         copies = await self._ask(keys)
         has_answered = copies is not None
-        found = [self._found(key, copy) for key, copy in zip(keys, copies or [None] * len(keys), strict=True)]
+        found: list[FoundProfile | None] = [
+            self._found(key, copy) for key, copy in zip(keys, copies or [None] * len(keys), strict=True)
+        ]
         missing = sum(one is None for one in found)
         self._metrics.cache_hits.inc(len(found) - missing)
         self._metrics.cache_misses.inc(missing)
         if not missing:
-            return [one or UNKNOWN for one in found]
-        absent = NEVER_SEEN if has_answered and await self._knows_all() else UNKNOWN
-        if absent is UNKNOWN:
+            return found
+        if not (has_answered and await self._knows_all()):
             self._metrics.cache_fallbacks.inc(missing)
-        return [one or absent for one in found]
+            return found
+        return [one or NEVER_SEEN for one in found]
 
     def remember(self, key: bytes, copy: CachedProfile) -> None:
         """Keeps a copy that came another way."""

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Origin = Literal["table", "owner", "cache", "unknown"]
-"""This worker's table, that of the worker that owns the user, or a copy that some worker left in the cache; unknown: no
-one who would know could be asked, so the user is judged as one who was never seen, and the verdict is degraded."""
+Origin = Literal["table", "owner", "cache"]
+"""This worker's table, that of the worker that owns the user, or a copy that some worker left in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,11 @@ class FoundProfile:
 class ProfileSource(Protocol):
     """Finds profiles by user."""
 
-    async def find(self, keys: Sequence[bytes]) -> list[FoundProfile]:
+    async def find(self, keys: Sequence[bytes]) -> Sequence[FoundProfile | None]:
         """The profile of each user key (the user_id in UTF-8), in their order.
+
+        None where nobody who would know can be asked: such a user is judged as one who was never seen, and the answer
+        is marked degraded. A user who is known to be new has an EMPTY record.
 
         Raises:
             RefusedInput: with reason `not_owned` where another worker has the user and cannot be asked.
