@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,10 +106,15 @@ class Client:
         await self.server.close()
 
     async def call(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """One request."""
-        async with self._session.request(method, self.server.make_url(path), data=body, headers=headers) as answer:
+        data = io.BytesIO(body) if isinstance(body, bytes) else body
+        async with self._session.request(method, self.server.make_url(path), data=data, headers=headers) as answer:
             return Reply(answer.status, dict(answer.headers), await answer.read())
 
     async def post(self, fields: object, path: str = "/predict", **headers: str) -> Reply:
