@@ -47,6 +47,7 @@ class Scoring:
 
     Attributes:
         detector: what judges now; the one place of the process that holds it. Changed by `swap` alone.
+        committed: is shown the profiles of each checkpoint, by partition, once they are committed; must not wait.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Scoring:
         self._checkpointed_s = time.monotonic()
         self._waiting: list[Event] = []
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
+        self.committed: Callable[[dict[int, list[tuple[bytes, bytes]]]], None] = lambda _changed: None
         self.lag: Callable[[], int] = lambda: 0
         self.watch: Callable[[Outcome, float], None] | None = None
         self.processed = 0
@@ -210,6 +212,7 @@ class Scoring:
             )
         )
         self._profiles.end_commit(dict(zip(partitions, ends, strict=True)))
+        self.committed(changed)
         if self.ack is not None:
             for event in events:
                 await self.ack(event)

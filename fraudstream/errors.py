@@ -10,6 +10,7 @@ FraudstreamError                every error that is ours
 ├── EvidenceError               there is no evidence of a transaction, or it cannot be read
 ├── TopicError                  a topic is missing or has the wrong number of partitions
 ├── BrokerError                 the broker cannot be reached or refuses
+├── CacheUnavailable            Redis cannot be reached, is slow, full or refuses
 └── Fenced                      another worker owns this partition now: this process is the past
 """
 
@@ -62,6 +63,10 @@ class TopicError(FraudstreamError):
 
 class BrokerError(FraudstreamError):
     """The broker cannot be reached, or refuses what was asked."""
+
+
+class CacheUnavailable(FraudstreamError):
+    """The cache of profiles cannot be reached, does not answer in time, or refuses what was asked."""
 
 
 class Fenced(FraudstreamError):

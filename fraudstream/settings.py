@@ -6,6 +6,7 @@ Names are environment variables in upper case. A secret may also come as a file:
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -100,7 +101,28 @@ class Settings(BaseSettings):
     access_log: bool = Field(True, description="one line of log for each request, without personal data")
 
     # Stores
-    redis_host: str | None = None
+    redis_host: str | None = Field(
+        None,
+        description="keeps copies of profiles: HOST, HOST:PORT, redis:// or rediss:// (TLS); absent: in the process",
+    )
+    redis_username: str | None = None
+    redis_password: SecretStr | None = None
+    redis_ssl_cafile: Path | None = Field(None, description="CA bundle for rediss://; absent: the system's")
+    profile_ttl_s: float = Field(
+        35 * 86400, ge=60, description="a copy in Redis that was not written for this long goes"
+    )
+    profile_source: Literal["owner", "cache"] = Field(
+        "owner", description="where /predict gets profiles that another worker owns: from it, or from Redis"
+    )
+    profile_timeout_s: float = Field(
+        0.25, gt=0, le=30, description="how long /predict waits for another worker or Redis"
+    )
+    worker_url: str | None = Field(
+        None, description="http://HOST:PORT at which other workers reach this one; absent: WEB_HOST and WEB_PORT"
+    )
+    worker_key: SecretStr | None = Field(
+        None, description="what workers show each other when they ask for profiles; absent: the first of API_KEYS"
+    )
     postgres_url: SecretStr | None = None
 
     @field_validator("ensemble_weights", mode="before")
@@ -115,10 +137,34 @@ class Settings(BaseSettings):
             raise ValueError("expected three weights >= 0 that sum to 1")
         return value
 
-    @field_validator("model_dir", "model_registry", "api_key_hashes_file", mode="before")
+    @field_validator(
+        "model_dir",
+        "model_registry",
+        "api_key_hashes_file",
+        "redis_host",
+        "redis_ssl_cafile",
+        "worker_url",
+        mode="before",
+    )
     @classmethod
     def _blank_is_absent(cls, value: object) -> object:
         return None if value == "" else value  # "" would be the current directory
+
+    @field_validator("worker_url")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/\s]+:\d+/?", value):
+            raise ValueError(f"expected http://HOST:PORT, got {value!r}")
+        return value and value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _a_cache_to_read(self) -> Settings:
+        if self.profile_source == "cache" and self.redis_host is None:
+            raise ValueError(
+                "PROFILE_SOURCE=cache: expected REDIS_HOST, where workers leave copies of profiles; "
+                "set it, or PROFILE_SOURCE=owner"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source_of_the_model(self) -> Settings:
@@ -165,7 +211,7 @@ class Settings(BaseSettings):
     def masked(self) -> dict[str, str]:
         """Every setting as text with secrets hidden, for `fraudstream doctor` and logs."""
         return {
-            name.upper(): "********" if isinstance(value, SecretStr) else "" if value is None else _as_text(value)
+            name.upper(): "********" if isinstance(value, SecretStr) else "" if value is None else _as_text(name, value)
             for name, value in ((name, getattr(self, name)) for name in type(self).model_fields)
         }
 
@@ -222,5 +268,7 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError("; ".join(problems)) from None
 
 
-def _as_text(value: object) -> str:
+def _as_text(name: str, value: object) -> str:
+    if name == "redis_host":
+        return re.sub(r"//[^/]*@", "//********@", str(value))  # a URL may hold a password
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

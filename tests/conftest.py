@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
     from tests.servers.kafka import KafkaCluster
+    from tests.servers.redis import RedisServer
 
-
-SERVERS = frozenset({"kafka", "browser"})
+SERVERS = frozenset({"browser", "kafka", "redis"})
 """Fixtures of what is installed beside Python: servers, and the browser."""
 
 
@@ -62,6 +63,20 @@ async def browser() -> AsyncIterator[Browser]:
             yield started
     except ServerUnavailableError as error:
         missing(str(error))
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A real Redis, one for each test: it may be killed and started again."""
+    from tests.servers.redis import RedisServer
+
+    server = RedisServer(directory=tmp_path)
+    try:
+        server.start()
+    except ServerUnavailableError as error:
+        missing(str(error))
+    yield server
+    server.stop()
 
 
 @pytest.fixture

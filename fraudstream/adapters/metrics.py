@@ -9,6 +9,7 @@ from fraudstream.pipeline import Outcome
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+AGE_SECONDS = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0, 604_800.0, 2_592_000.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -48,6 +49,32 @@ class Metrics:
             "fraudstream_model_info",
             "1 for the version of the model in use.",
             ["model_version"],
+            registry=self.registry,
+        )
+        self.cache_writes = self._counter("fraudstream_cache_writes_total", "Copies of profiles left in the cache.")
+        self.cache_drops = self._counter(
+            "fraudstream_cache_drops_total", "Copies dropped before the cache took them; they are written again later."
+        )
+        self.cache_failures = Counter(
+            "fraudstream_cache_failures_total",
+            "Calls to the cache that failed.",
+            ["operation"],
+            registry=self.registry,
+        )
+        for operation in ("read", "write"):
+            self.cache_failures.labels(operation)  # 0 before the first failure, so that an alert can count from it
+        self.cache_hits = self._counter("fraudstream_cache_hits_total", "Users found in the cache.")
+        self.cache_misses = self._counter("fraudstream_cache_misses_total", "Users not found in the cache.")
+        self.cache_fallbacks = self._counter(
+            "fraudstream_cache_fallbacks_total", "Users judged by this process' own older copy, or as unknown."
+        )
+        self.cache_waiting = Gauge(
+            "fraudstream_cache_waiting", "Changed profiles that the cache does not have yet.", registry=self.registry
+        )
+        self.profile_age_seconds = Histogram(
+            "fraudstream_profile_age_seconds",
+            "Time since the profile that was judged by was written to the cache.",
+            buckets=AGE_SECONDS,
             registry=self.registry,
         )
         self.partitions = Gauge("fraudstream_partitions", "Source partitions owned.", registry=self.registry)

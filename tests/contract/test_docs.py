@@ -9,7 +9,7 @@ from fraudstream.settings import Settings
 from scripts.make_docs import CODES_BEGIN, CODES_END, FEATURES_PAGE, REASONS_PAGE, features_page, reasons_page
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_YET_USED = {"redis_host", "postgres_url"}
+NOT_YET_USED = {"postgres_url"}
 
 
 def test_the_feature_page_is_made_from_the_catalogue() -> None:
