@@ -67,8 +67,8 @@ generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rat
 	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)
 
 .PHONY: docs
-docs: .venv/.installed-dev ## writes docs/features.md anew from the catalogue
-	$(BIN)/python scripts/make_docs.py
+docs: .venv/.installed-dev ## writes anew what in docs/ is made from code: features, topics, schemas
+	$(BIN)/python -m scripts.make_docs
 
 .PHONY: build
 build: .venv/.installed-dev ## sdist and wheel into dist/

@@ -1,12 +1,29 @@
-"""Writes the pages of docs/ that are made from code; `make docs` runs it, a test checks that they are up to date."""
+"""Writes the files of docs/ that are made from code; `make docs` runs it, a test checks that they are up to date."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+from fraudstream.asyncapi import asyncapi_document
 from fraudstream.features.catalogue import CATALOGUE, MODEL_INPUTS, markdown_table
+from fraudstream.settings import Settings
+from fraudstream.wire_schemas import json_schemas
+from scripts.topics_page import topics_page
 
-FEATURES_PAGE = Path(__file__).resolve().parent.parent / "docs" / "features.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def made_files() -> dict[str, str]:
+    """What each made file of docs/ must hold, by its path there."""
+    document = asyncapi_document(Settings.model_construct())  # the defaults, whatever the environment says
+    return {
+        "features.md": features_page(),
+        "topics.md": topics_page(document),
+        "asyncapi.json": as_json(document),
+        **{f"schemas/{stem}.json": as_json(schema) for stem, schema in json_schemas().items()},
+    }
 
 
 def features_page() -> str:
@@ -20,5 +37,13 @@ def features_page() -> str:
     )
 
 
+def as_json(content: dict[str, Any]) -> str:
+    """JSON as people read it."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
-    FEATURES_PAGE.write_text(features_page(), encoding="utf-8")
+    for name, text in made_files().items():
+        path = DOCS / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
