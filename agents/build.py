@@ -12,6 +12,7 @@ from faust.web.base import BlueprintManager
 from fraudstream.adapters.kafka_client import tls_context
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents import transport
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.producers import Producers
@@ -25,7 +26,7 @@ from fraudstream.pipeline import Detector, Outcome
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles, profile_table
 from fraudstream.topics import changelog_topic
-from fraudstream.web.views import Views, errors_as_json
+from fraudstream.web.mount import drain, mount
 
 POLL_RECORDS = 1024
 HEARTBEATS_PER_SESSION = 4
@@ -70,6 +71,11 @@ class FraudApp(faust.App):
         self.add_future(self.reload.run())
         await super().on_first_start()
 
+    async def stop(self) -> None:
+        """Says first that it is not ready, lets requests under way end, then stops as Faust does."""
+        await drain(self.web.web_app)
+        await super().stop()
+
     async def on_shutdown(self) -> None:
         """Lets the producers go, after everything that was judged is committed."""
         await self.worker.stop()
@@ -108,7 +114,10 @@ def create_app(
     restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
     app.tables.restore = restore
     app.reload = ModelReload(settings, app.scoring, app.metrics)
-    app.worker = FraudWorker(app, settings, app.profiles, producers, restore, app.scoring, app.reload)
+    recorder = TransactionRecorder(settings, bootstrap)
+    app.worker = FraudWorker(
+        app, settings, app.profiles, producers, restore, app.scoring, app.reload, recorder, app.metrics
+    )
     app.scoring.lag = app.worker.lag
     transport.install(
         app,
@@ -118,7 +127,7 @@ def create_app(
         before_empty=app.scoring.settle,
     )
     _declare_agent(app)
-    Views(settings, app.worker, app.metrics).mount(app.web.web_app)
+    mount(app.web.web_app, app.worker)
     return app
 
 
@@ -146,7 +155,6 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
         web_bind=settings.web_host,
         web_host=settings.web_host,
         web_port=settings.web_port,
-        web_application_options={"client_max_size": settings.max_body_bytes, "middlewares": [errors_as_json]},
     )
 
 

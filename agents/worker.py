@@ -1,31 +1,40 @@
-"""What one worker process is made of, and how it feels: the answer to /health and /predict."""
+"""What one worker process is made of, and what it is to the HTTP routes: their `Service`, with its own table."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from faust.types import TP
 
 import fraudstream
-from fraudstream import pipeline
+from fraudstream.adapters.metrics import Metrics
+from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore
 from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.scoring import Scoring, give_up
 from fraudstream.errors import RefusedInput
+from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles
-from fraudstream.verdict import Verdict
-from fraudstream.web.views import NOT_OWNED, HealthReport
+from fraudstream.web.profile_source import FoundProfile
+from fraudstream.web.service import NOT_OWNED, AnswerStore, HealthReport
 
 STUCK_AFTER_S = 30.0
 """A worker that has lag and judged nothing for this long is not ready, though the process lives."""
 
 
 class FraudWorker:
-    """The rooms of a worker, tied together; `app` is the Faust app, whose types leave out what is needed here."""
+    """The rooms of a worker, tied together; `app` is the Faust app, whose types leave out what is needed here.
+
+    Attributes:
+        settings, metrics, profiles, recorder, answers: as `fraudstream.web.service.Service` wants them.
+    """
+
+    answers: AnswerStore | None = None
 
     def __init__(
         self,
@@ -36,10 +45,14 @@ class FraudWorker:
         restore: ProfileRestore,
         scoring: Scoring,
         reload: ModelReload,
+        recorder: TransactionRecorder,
+        metrics: Metrics,
     ) -> None:
         self._app = app
-        self._settings = settings
-        self._profiles = profiles
+        self.settings = settings
+        self.metrics = metrics
+        self.profiles = OwnTable(self, app, profiles)
+        self.recorder = recorder
         self._producers = producers
         self._restore = restore
         self._scoring = scoring
@@ -49,19 +62,20 @@ class FraudWorker:
         """Takes over the assigned partitions, before anything of them is read."""
         try:
             await self._producers.take_over(
-                {tp.partition for tp in assigned if tp.topic == self._settings.transactions_topic}
+                {tp.partition for tp in assigned if tp.topic == self.settings.transactions_topic}
             )
         except Exception as error:  # the client would log it and go on, unfenced
             give_up(error)
 
     async def stop(self) -> None:
         """Lets the producers go."""
+        await self.recorder.stop()
         await self._producers.stop()
 
     async def checkpoint_regularly(self) -> None:
         """Checkpoints while the stream is idle, for as long as the process lives."""
         while True:
-            await asyncio.sleep(self._settings.checkpoint_interval_s / 2)
+            await asyncio.sleep(self.settings.checkpoint_interval_s / 2)
             await self._scoring.tick()
 
     def partitions(self) -> tuple[int, ...]:
@@ -72,7 +86,7 @@ class FraudWorker:
         """Records that wait in the owned partitions, as far as the consumer knows."""
         consumer, waiting = self._app.consumer, 0
         for partition in self.partitions():
-            tp = TP(self._settings.transactions_topic, partition)
+            tp = TP(self.settings.transactions_topic, partition)
             judged = self._scoring.positions.get(partition) or consumer._committed_offset[tp] or 0
             waiting += max((consumer.highwater(tp) or 0) - judged, 0)
         return waiting
@@ -109,15 +123,33 @@ class FraudWorker:
             version=fraudstream.__version__,
         )
 
-    def predict(self, body: bytes, received_s: float) -> Verdict:
-        """Judges one transaction against the profile as it is now."""
-        return pipeline.predict(self._scoring.detector, body, received_s, self._load)
+    @property
+    def detector(self) -> Detector:
+        """What judges now."""
+        return self._scoring.detector
 
-    def _load(self, _partition: int, key: bytes) -> bytes:
-        partitions = self.partitions()
+
+class OwnTable:
+    """The profiles of the partitions that a worker owns, with what is not yet committed on top."""
+
+    def __init__(self, worker: FraudWorker, app: Any, profiles: Profiles) -> None:
+        self._worker = worker
+        self._app = app
+        self._profiles = profiles
+
+    async def find(self, keys: Sequence[bytes]) -> list[FoundProfile]:
+        """The profile of each user key.
+
+        Raises:
+            RefusedInput: `not_owned`, where another worker has a user.
+        """
+        return [FoundProfile(self._load(key), "table", 0.0) for key in keys]
+
+    def _load(self, key: bytes) -> bytes:
+        settings, partitions = self._worker.settings, self._worker.partitions()
         record = self._profiles.find(partitions, key)
-        if not record and len(partitions) < self._settings.topic_partitions:
-            home = self._app.consumer._thread.key_partition(self._settings.transactions_topic, key)
+        if not record and len(partitions) < settings.topic_partitions:
+            home = self._app.consumer._thread.key_partition(settings.transactions_topic, key)
             if home is not None and home not in partitions:
                 raise RefusedInput(
                     NOT_OWNED, f"user_id: expected a user of partitions {list(partitions)}, this one is of {home}"

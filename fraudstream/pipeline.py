@@ -20,10 +20,10 @@ import numpy as np
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.decide.policy import Policy
 from fraudstream.decide.reasons import explanation_of, reasons_of
-from fraudstream.errors import ProfileError, RefusedInput
+from fraudstream.errors import FraudstreamError, ProfileError, RefusedInput
 from fraudstream.evidence import Header, evidence_headers, features_headers
 from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
-from fraudstream.score.ensemble import Ensemble, Scores
+from fraudstream.score.ensemble import Ensemble, LeftOut, Scores
 from fraudstream.state.event import EVENT_WORDS, pack
 from fraudstream.state.profile import upgrade
 from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
@@ -147,6 +147,22 @@ def process(detector: Detector, records: Sequence[SourceRecord], load: LoadProfi
     return outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A transaction that someone asks about, beside the stream.
+
+    Attributes:
+        time_s: its event time, seconds since 1970.
+        received_s: when it came.
+        profile: the user's record as it is now, `EMPTY` for an unknown user.
+    """
+
+    transaction: Transaction
+    time_s: int
+    received_s: float
+    profile: bytes
+
+
 def predict(detector: Detector, body: bytes, received_s: float, load: LoadProfile) -> Verdict:
     """Judges one transaction against the user's current profile, which stays as it is.
 
@@ -158,28 +174,65 @@ def predict(detector: Detector, body: bytes, received_s: float, load: LoadProfil
     Raises:
         RefusedInput: the transaction cannot be scored; reasons as for the stream.
     """
-    batch = _Batch()
     transaction = decode_transaction(body)
-    key = transaction.user_id.encode()
-    source = _Request(key, body, int(received_s * 1000))
-    batch.add(key, source, transaction, transaction.time_s(received_s))
-    try:
-        computed = _compute(detector, batch, [_current(load(source.partition, key))])
-    except ProfileError as error:
-        raise RefusedInput("profile_unreadable", f"profile: {error}") from None
-    scores = detector.ensemble.score(computed.features, computed.sequences)
-    return next(_verdicts(detector, batch, computed, scores))
+    time_s = transaction.time_s(received_s)
+    question = Question(transaction, time_s, received_s, load(-1, transaction.user_id.encode()))
+    (answer,) = answer_questions(detector, [question])
+    if isinstance(answer, FraudstreamError):
+        raise answer
+    return answer
+
+
+def answer_questions(
+    detector: Detector, questions: Sequence[Question], left_out: LeftOut | None = None
+) -> list[Verdict | FraudstreamError]:
+    """Judges each transaction against its user's profile, which stays as it is: no question sees another one.
+
+    Args:
+        left_out: asked before each member; tells the questions that do without it.
+
+    Returns:
+        In the order of the questions the verdict, or RefusedInput (`profile_unreadable`) where the profile cannot be
+        read.
+
+    Raises:
+        ModelError: a question is left without any member.
+    """
+    batch, profiles = _Batch(), []
+    answers: list[Verdict | FraudstreamError] = []
+    for at, question in enumerate(questions):
+        try:
+            profile = _current(question.profile)
+        except ProfileError as error:
+            answers.append(RefusedInput("profile_unreadable", f"profile: {error}"))
+            continue
+        # A partition of its own makes a user of its own: two questions about one user do not meet.
+        source = _Request(int(question.received_s * 1000), partition=-1 - at)
+        batch.add(b"", source, question.transaction, question.time_s)
+        profiles.append(profile)
+        answers.append(_NO_ANSWER)
+    if not profiles:
+        return answers
+    computed = _compute(detector, batch, profiles)
+    asked = np.array([answer is _NO_ANSWER for answer in answers])
+    of_asked = None if left_out is None else lambda member: left_out(member)[asked]
+    scores = detector.ensemble.score(computed.features, computed.sequences, of_asked)
+    verdicts = _verdicts(detector, batch, computed, scores)
+    return [next(verdicts) if answer is _NO_ANSWER else answer for answer in answers]
+
+
+_NO_ANSWER = FraudstreamError("not judged yet")
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A request to /predict in the place of a message."""
+    """A question in the place of a message."""
 
-    key: bytes
-    value: bytes
     timestamp: int
+    partition: int
+    key: bytes | None = None
+    value: bytes | None = None
     topic: str = ""
-    partition: int = -1
     offset: int = NO_OFFSET
 
 

@@ -78,8 +78,26 @@ class Settings(BaseSettings):
     web_host: str = "127.0.0.1"
     web_port: int = Field(8000, ge=0, le=65535)
     api_keys: SecretStr | None = Field(None, description="comma-separated keys that may call /predict")
+    api_key_hashes_file: Path | None = Field(
+        None, description="keys as `fraudstream keys` writes them, hashed; read again when the file changes"
+    )
+    api_key_rate: float = Field(
+        0.0, ge=0, description="transactions a second that a key without a rate of its own may ask about; 0: no limit"
+    )
     allow_anonymous: bool = Field(False, description="serve another address than loopback without keys")
-    max_body_bytes: int = Field(65_536, ge=1024)
+    max_body_bytes: int = Field(65_536, ge=1024, description="largest body of a request")
+    max_batch_body_bytes: int = Field(1_048_576, ge=1024, description="largest body of a request to /predict/batch")
+    answers_kept: int = Field(
+        100_000, ge=0, description="answers of /predict that are remembered, so that the same request gets the same one"
+    )
+    answer_ttl_s: float = Field(600.0, gt=0, description="how long an answer is remembered")
+    record_timeout_s: float = Field(
+        5.0, gt=0, le=60, description="how long the broker may take for a transaction of ?record=true"
+    )
+    drain_s: float = Field(
+        1.0, ge=0, le=60, description="how long a stopping process says that it is not ready before it stops listening"
+    )
+    access_log: bool = Field(True, description="one line of log for each request, without personal data")
 
     # Stores
     redis_host: str | None = None
@@ -97,7 +115,7 @@ class Settings(BaseSettings):
             raise ValueError("expected three weights >= 0 that sum to 1")
         return value
 
-    @field_validator("model_dir", "model_registry", mode="before")
+    @field_validator("model_dir", "model_registry", "api_key_hashes_file", mode="before")
     @classmethod
     def _blank_is_absent(cls, value: object) -> object:
         return None if value == "" else value  # "" would be the current directory
@@ -113,10 +131,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_open_door(self) -> Settings:
-        if self.web_host not in LOOPBACK and not self.keys and not self.allow_anonymous:
+        if self.web_host not in LOOPBACK and not self.needs_key and not self.allow_anonymous:
             raise ValueError(
                 f"WEB_HOST={self.web_host} is reachable from other machines and API_KEYS is empty: "
-                "set API_KEYS, or ALLOW_ANONYMOUS=true if something in front of it checks who calls"
+                "set API_KEYS or API_KEY_HASHES_FILE, or ALLOW_ANONYMOUS=true if something in front of it checks "
+                "who calls"
             )
         if self.kafka_security_protocol.startswith("SASL") and not (
             self.kafka_sasl_username and self.kafka_sasl_password
@@ -132,6 +151,11 @@ class Settings(BaseSettings):
         """The API keys, without the blanks around them."""
         raw = self.api_keys.get_secret_value() if self.api_keys else ""
         return tuple(key.strip() for key in raw.split(",") if key.strip())
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether callers of the web view must show a key."""
+        return bool(self.keys) or self.api_key_hashes_file is not None
 
     @property
     def topic_names(self) -> tuple[str, ...]:

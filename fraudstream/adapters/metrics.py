@@ -9,6 +9,7 @@ from fraudstream.pipeline import Outcome
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
@@ -27,6 +28,18 @@ class Metrics:
         self.batch_seconds = self._histogram("fraudstream_batch_seconds", "Time to judge and send one micro-batch.")
         self.checkpoint_seconds = self._histogram("fraudstream_checkpoint_seconds", "Time from checkpoint to commit.")
         self.predict_seconds = self._histogram("fraudstream_predict_seconds", "Time to answer POST /predict.")
+        self.predict_rows = Histogram(
+            "fraudstream_predict_rows",
+            "Questions to /predict that were judged as one block.",
+            buckets=ROWS,
+            registry=self.registry,
+        )
+        self.answers_repeated = self._counter(
+            "fraudstream_answers_repeated_total", "Questions that were answered before and got the same answer or 409."
+        )
+        self.http_requests = Counter(
+            "fraudstream_http_requests_total", "Requests answered.", ["route", "status"], registry=self.registry
+        )
         self.model_reloads = self._counter("fraudstream_model_reloads_total", "Promoted models taken up while running.")
         self.model_reload_failures = self._counter(
             "fraudstream_model_reload_failures_total", "Promoted models that could not be loaded; the old one goes on."

@@ -20,12 +20,15 @@ from fraudstream.score.lstm import Lstm
 from fraudstream.score.probe import probe
 from fraudstream.state.event import ABSENT
 
-MEMBERS = ("forest", "autoencoder", "lstm")
+FOREST, AUTOENCODER, LSTM = MEMBERS = ("forest", "autoencoder", "lstm")
 DEFAULT_WEIGHTS: MemberWeights = (0.4, 0.4, 0.2)
 
 log = logging.getLogger(__name__)
 
 Raw = NDArray[np.float64]
+
+LeftOut = Callable[[str], NDArray[np.bool_]]
+"""Asked with a member's name just before it runs: (n,) the rows that do without it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,18 +94,21 @@ class Ensemble:
         self.reference_categories = reference_categories.astype(np.uint16)
         self._complained: set[str] = set()
 
-    def score(self, features: NDArray[np.float32], sequences: NDArray[np.uint32]) -> Scores:
+    def score(
+        self, features: NDArray[np.float32], sequences: NDArray[np.uint32], left_out: LeftOut | None = None
+    ) -> Scores:
         """Scores a batch; a row gets the same bits whatever batch it comes in.
 
         Args:
             features: (n, FEATURE_COUNT) of the feature engine.
             sequences: (n, SEQUENCE_STEPS, SEQUENCE_COLUMNS) of the feature engine.
+            left_out: rows that do without a member, as if it had failed for them; one that no row needs does not run.
 
         Raises:
-            ModelError: all three members failed for a row.
+            ModelError: no member is left for a row.
         """
         rows = len(features)
-        raw, surprise = self.raw_scores(model_inputs(padded(features))[:rows], sequences)
+        raw, surprise = self.raw_scores(model_inputs(padded(features))[:rows], sequences, left_out)
         members = np.stack([self.calibration.ranks(at, raw[:, at]) for at in range(len(MEMBERS))], axis=1)
         failed: NDArray[np.bool_] = np.isnan(members)
         if failed.all(axis=1).any():
@@ -119,7 +125,7 @@ class Ensemble:
         return self.calibration.anomaly(np.stack([self.calibration.ranks(at, raw) for at, raw in columns], axis=1))
 
     def raw_scores(
-        self, inputs: NDArray[np.float32], sequences: NDArray[np.uint32]
+        self, inputs: NDArray[np.float32], sequences: NDArray[np.uint32], left_out: LeftOut | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """(n, 3) raw scores of the members, NaN where one fails, and the (n, k) surprise of the inputs."""
         surprise = np.zeros(inputs.shape, np.float32)
@@ -134,8 +140,17 @@ class Ensemble:
             by_autoencoder,
             lambda: self.lstm.score(sequences),
         )
-        raw = np.stack([self._guarded(name, run, len(inputs)) for name, run in zip(MEMBERS, runs, strict=True)], axis=1)
-        return raw, surprise
+        columns = []
+        for name, run in zip(MEMBERS, runs, strict=True):
+            without = left_out(name) if left_out is not None else None
+            if without is None or not without.any():
+                columns.append(self._guarded(name, run, len(inputs)))
+                continue
+            scores = np.full(len(inputs), np.nan) if without.all() else self._guarded(name, run, len(inputs))
+            columns.append(np.where(without, np.nan, scores))
+            if name == AUTOENCODER:
+                surprise[without] = 0.0
+        return np.stack(columns, axis=1), surprise
 
     def warm_up(self) -> None:
         """Compiles and touches everything once, so that the first transaction does not wait for it."""
