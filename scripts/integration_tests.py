@@ -401,8 +401,8 @@ def when_ready(target: Target, deadline_s: float) -> Answer:
 
 def verdict_of(answer: Answer, sent: dict[str, Any]) -> dict[str, Any]:
     """The verdict in an answer, which must be one on what was sent."""
-    hint = "; give --api-key" if answer.status == http.HTTPStatus.UNAUTHORIZED else ""
-    expect(answer.status == http.HTTPStatus.OK, "status 200", f"{answer.status}: {answer.body[:200]!r}{hint}")
+    hint = " (give --api-key)" if answer.status == http.HTTPStatus.UNAUTHORIZED else ""
+    expect(answer.status == http.HTTPStatus.OK, "status 200", f"{answer.status}{hint}: {answer.body[:200]!r}")
     expect(answer.content_type() == JSON, f"Content-Type {JSON}", answer.headers.get("content-type"))
     verdict: dict[str, Any] = answer.json()
     check_verdict(verdict, sent)

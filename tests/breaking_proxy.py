@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -87,15 +88,20 @@ class BreakingProxy:
             await self._session.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _pass(self, request: web.Request) -> web.Response:
         assert self._session is not None
         headers = {name: text for name, text in request.headers.items() if name.lower() not in HOP_BY_HOP | {"host"}}
+        has_body = request.body_exists
         body = await self._body_of(request)
         async with self._session.request(
             request.method,
             self._behind + request.raw_path,
-            data=body if request.can_read_body else None,
+            data=io.BytesIO(body) if has_body else None,
             headers=headers | self._request_headers,
             skip_auto_headers=("Content-Type",),
         ) as answer:
