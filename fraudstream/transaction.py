@@ -32,28 +32,28 @@ MILLISECONDS_FROM = 100_000_000_000
 """An epoch time from here on is in milliseconds: read as seconds it would lie after the year 5100."""
 
 # What a JSON Schema says beyond what msgspec checks; the decoder checks it by its own, faster way.
-_PLAIN_TEXT: dict[str, Any] = {"not": {"pattern": r"[\x00-\x1f\x7f]"}}
-_RFC_3339: dict[str, Any] = {
+# "not" and no anchors: in some languages `$` also matches before a line's end.
+SCHEMA_OF_TEXT: dict[str, Any] = {"not": {"pattern": r"[\x00-\x1f\x7f]"}}
+_SCHEMA_OF_TIME: dict[str, Any] = {
     "pattern": "^(1999|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
     "[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 }
-_EPOCH: dict[str, Any] = {
+_SCHEMA_OF_EPOCH: dict[str, Any] = {
     "anyOf": [
         {"title": "seconds", "minimum": EARLIEST_S, "exclusiveMaximum": MILLISECONDS_FROM},
         {"title": "milliseconds", "minimum": EARLIEST_S * 1000},
     ]
 }
 
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS, extra_json_schema=_PLAIN_TEXT)]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS, extra_json_schema=_PLAIN_TEXT)]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS, extra_json_schema=SCHEMA_OF_TEXT)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS, extra_json_schema=SCHEMA_OF_TEXT)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Latitude = Annotated[float, msgspec.Meta(ge=-90, le=90)]
 Longitude = Annotated[float, msgspec.Meta(ge=-180, le=180)]
-Currency = Annotated[str, msgspec.Meta(min_length=3, max_length=3, extra_json_schema=_PLAIN_TEXT)]
-AwareTime = Annotated[datetime, msgspec.Meta(tz=True, extra_json_schema=_RFC_3339)]
-EpochTime = (
-    Annotated[int, msgspec.Meta(extra_json_schema=_EPOCH)] | Annotated[float, msgspec.Meta(extra_json_schema=_EPOCH)]
-)
+Currency = Annotated[str, msgspec.Meta(min_length=3, max_length=3, extra_json_schema=SCHEMA_OF_TEXT)]
+AwareTime = Annotated[datetime, msgspec.Meta(tz=True, extra_json_schema=_SCHEMA_OF_TIME)]
+EpochSeconds = Annotated[int, msgspec.Meta(extra_json_schema=_SCHEMA_OF_EPOCH)]
+EpochFraction = Annotated[float, msgspec.Meta(extra_json_schema=_SCHEMA_OF_EPOCH)]
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):
@@ -80,7 +80,7 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     category: Text | None = None
     location: Text | None = None
     device_id: Text | None = None
-    timestamp: AwareTime | EpochTime | None = None
+    timestamp: AwareTime | EpochSeconds | EpochFraction | None = None
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     currency: Currency | None = None

@@ -8,15 +8,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
 from fraudstream.dead_letter import CUT_HEADER, REASONS
 from fraudstream.evidence import FEATURES_HEADER, TRANSACTION_HEADER
-from fraudstream.features.catalogue import CATALOGUE, ReasonCode
+from fraudstream.features.catalogue import CATALOGUE
 from fraudstream.transaction import Transaction
-from fraudstream.verdict import NORMAL, MemberScores, Reason, Verdict
+from fraudstream.verdict import MemberScores, Reason, Verdict
 
 Schema = dict[str, Any]
 
@@ -75,7 +75,7 @@ def _definitions(known: dict[str, Schema], name: str) -> Schema:
 def _describe(schema: Schema, kind: type[msgspec.Struct]) -> None:
     """Takes the descriptions of a type and its fields out of its docstring."""
     summary, _, attributes = inspect.getdoc(kind).partition("\n\nAttributes:\n")  # type: ignore[union-attr]
-    schema["description"] = summary
+    schema["description"] = " ".join(summary.split())
     name = ""
     said: dict[str, str] = {}
     for line in attributes.splitlines():
@@ -102,7 +102,6 @@ def _both_or_neither(schema: Schema, *names: str) -> None:
 def _narrow_to_the_stream(verdict: Schema) -> None:
     """A verdict in the stream says less than the type allows for /predict."""
     narrowed: dict[str, Callable[[], Schema]] = {
-        "anomaly_type": lambda: {"enum": [NORMAL, *sorted(get_args(ReasonCode))]},
         "event_time": _UTC_TIME.copy,
         "timestamp": _UTC_TIME.copy,
         "processing_time_ms": lambda: {"type": "null"},
