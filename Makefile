@@ -67,7 +67,7 @@ generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rat
 	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)
 
 .PHONY: docs
-docs: .venv/.installed-dev ## writes anew what in docs/ is made from code: features, topics, schemas
+docs: .venv/.installed-dev ## writes anew what in docs/ is made from code: features, reasons, topics, schemas
 	$(BIN)/python -m scripts.make_docs
 
 .PHONY: check-deployment

@@ -11,7 +11,7 @@ from fraudstream import __version__
 from fraudstream.settings import Settings
 from fraudstream.topics import TopicSpec, declared_topics
 from fraudstream.transaction import MAX_ID_CHARS
-from fraudstream.wire_examples import dead_letter_example, transaction_example, verdict_example
+from fraudstream.wire_examples import alert_example, dead_letter_example, transaction_example, verdict_example
 from fraudstream.wire_schemas import Schema, components
 
 ASYNCAPI_VERSION = "3.0.0"
@@ -159,7 +159,8 @@ def _messages(settings: Settings) -> dict[str, Any]:
             JSON,
             user_key,
             verdict if settings.alert_on_all else {"allOf": [verdict, flagged]},
-        ),
+        )
+        | {"examples": [alert_example()]},
         "deadLetter": _message(
             "A message that could not be read",
             "application/octet-stream",

@@ -320,6 +320,7 @@ def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Sco
         reasons: tuple[Reason, ...] = ()
         if flagged[at]:
             reasons = reasons_of(
+                anomaly[at],
                 transaction.amount,
                 computed.features[at],
                 scores.surprise[at],

@@ -7,8 +7,6 @@ from typing import Annotated
 
 import msgspec
 
-from fraudstream.features.catalogue import ReasonCode
-
 NORMAL = "normal"
 NOTHING_FOUND = "No specific risk factors identified"
 
@@ -16,20 +14,24 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
-    """Why a transaction stands out.
+    """Why a transaction stands out; the contributions of a verdict's reasons sum to its anomaly_score.
 
     Attributes:
-        code: what kind of anomaly, one of the reason codes.
-        feature: the catalogue's feature that stands out, or `sequence` for the LSTM.
-        value: its value for this transaction, in the catalogue's unit.
-        share: this reason's part of the score, all of a verdict's reasons sum to at most 1.
+        code: what kind of anomaly, one of the codes of docs/reasons.md.
+        feature: the catalogue's feature that says most of it, `sequence` for the LSTM, `other` for the rest.
+        value: what people read of it: the amount itself where the feature is a logarithm of it.
+        unit: of value and usual.
+        usual: what is usual for this user; null where nothing is known or it means nothing.
+        contribution: this reason's part of the score.
         text: one sentence to read out.
     """
 
-    code: ReasonCode
+    code: str
     feature: str
     value: float
-    share: float
+    unit: str
+    usual: float | None
+    contribution: float
     text: str
 
 

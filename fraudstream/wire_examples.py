@@ -1,4 +1,4 @@
-"""One example of each message, made by the code that makes the real ones; nothing written by hand that could age."""
+"""One example of each message, made of the types that real messages are made of, so that none can lack a field."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from fraudstream.dead_letter import DeadLetter
+from fraudstream.decide import codes
 from fraudstream.errors import RefusedInput
 from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
-from fraudstream.verdict import NORMAL, NOTHING_FOUND, MemberScores, Verdict, encode_verdict
+from fraudstream.verdict import NORMAL, NOTHING_FOUND, MemberScores, Reason, Verdict, encode_verdict
 
 PAYMENT = Transaction(
     transaction_id="txn_001",
@@ -43,6 +44,39 @@ JUDGED = Verdict(
     duplicate=False,
     degraded=(),
 )
+STOLEN = msgspec.structs.replace(
+    JUDGED,
+    transaction_id="txn_009",
+    anomaly_score=0.969553,
+    anomaly_type=codes.AMOUNT_FOR_USER,
+    confidence=0.969553,
+    explanation="Amount 912.40 is 14 times this user's usual 64.75; Smaller signals together",
+    flagged=True,
+    reasons=(
+        Reason(
+            code=codes.AMOUNT_FOR_USER,
+            feature="amount_to_mean_lifetime",
+            value=912.4,
+            unit="currency",
+            usual=64.75,
+            contribution=0.845106,
+            text="Amount 912.40 is 14 times this user's usual 64.75",
+        ),
+        Reason(
+            code=codes.OTHER_SIGNALS,
+            feature="other",
+            value=5.0,
+            unit="signals",
+            usual=None,
+            contribution=0.124447,
+            text="Smaller signals together",
+        ),
+    ),
+    members=MemberScores(0.967429, 0.975797, 0.883138),
+    event_time=datetime(2026, 11, 23, 3, 0, tzinfo=UTC),
+    timestamp=datetime(2026, 11, 23, 3, 0, 1, tzinfo=UTC),
+    source_offset=4893,
+)
 UNREADABLE = b'{"transaction_id":"txn_002","user_id":"user_123","amount":"45.67","merchant":"Starbucks"}'
 
 
@@ -55,6 +89,11 @@ def transaction_example() -> dict[str, Any]:
 def verdict_example() -> dict[str, Any]:
     """A verdict on that transaction."""
     return {"name": "ordinary", "payload": msgspec.json.decode(encode_verdict(JUDGED))}
+
+
+def alert_example() -> dict[str, Any]:
+    """A verdict that is flagged, with its reasons."""
+    return {"name": "stolen card", "payload": msgspec.json.decode(encode_verdict(STOLEN))}
 
 
 def dead_letter_example(topic: str) -> dict[str, Any]:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from fraudstream.asyncapi import asyncapi_document
+from fraudstream.decide import codes
 from fraudstream.features.catalogue import CATALOGUE, MODEL_INPUTS, markdown_table
 from fraudstream.settings import Settings
 from fraudstream.wire_schemas import json_schemas
 from scripts.topics_page import topics_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+CODES_BEGIN, CODES_END = "<!-- codes: begin -->\n", "<!-- codes: end -->\n"
+"""What lies between these lines of docs/reasons.md is made here; the rest of the page is written by hand."""
 
 
 def made_files() -> dict[str, str]:
@@ -20,6 +23,7 @@ def made_files() -> dict[str, str]:
     document = asyncapi_document(Settings.model_construct())  # the defaults, whatever the environment says
     return {
         "features.md": features_page(),
+        "reasons.md": reasons_page((DOCS / "reasons.md").read_text(encoding="utf-8")),
         "topics.md": topics_page(document),
         "asyncapi.json": as_json(document),
         **{f"schemas/{stem}.json": as_json(schema) for stem, schema in json_schemas().items()},
@@ -35,6 +39,27 @@ def features_page() -> str:
         "sum and mean of the user's earlier transactions in the window (t - w, t]. Made from "
         "`fraudstream/features/catalogue.py` by `make docs`.\n\n" + markdown_table()
     )
+
+
+def reasons_page(page: str) -> str:
+    """docs/reasons.md with the table of codes as it must be.
+
+    Args:
+        page: the page as it is.
+
+    Raises:
+        ValueError: the page lacks one of the lines between which the table stands.
+    """
+    before, begin, rest = page.partition(CODES_BEGIN)
+    _, end, after = rest.partition(CODES_END)
+    if not begin or not end:
+        raise ValueError(f"docs/reasons.md: expected the lines {CODES_BEGIN.strip()} and {CODES_END.strip()}")
+    inputs = dict.fromkeys((feature.reason for feature in MODEL_INPUTS), "")
+    for feature in MODEL_INPUTS:
+        inputs[feature.reason] += f"{', ' if inputs[feature.reason] else ''}`{feature.name}`"
+    fed = "".join(f"| `{code}` | {names} |\n" for code, names in inputs.items())
+    table = f"{codes.markdown_table()}\n| code | model inputs that feed it |\n|---|---|\n{fed}"
+    return before + begin + table + end + after
 
 
 def as_json(content: dict[str, Any]) -> str:

@@ -102,7 +102,12 @@ class Judged:
     def reasons(self, at: int) -> tuple[Reason, ...]:
         """What a verdict would give as reasons for the judged row at this place."""
         return reasons_of(
-            float(self.amount[at]), self.features[at], self.surprise[at], self.members[at].tolist(), self.weights
+            float(self.scores[ENSEMBLE][at]),
+            float(self.amount[at]),
+            self.features[at],
+            self.surprise[at],
+            self.members[at].tolist(),
+            self.weights,
         )
 
 

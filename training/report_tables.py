@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
+from fraudstream.decide.codes import AMOUNT, subject_of
 from fraudstream.features.catalogue import CATALOGUE, MODEL_INPUTS
 from fraudstream.training.evaluation import ENSEMBLE, Difference, Evaluation, Group, Interval
 from fraudstream.training.stories import Story
@@ -156,7 +157,7 @@ def agreement_table(found: Evaluation) -> str:
     rows = [
         (
             words(name),
-            " or ".join(words(code) for code in one.right),
+            " or ".join(dict.fromkeys(words(_about(code)) for code in one.right)),
             f"{one.flagged:,}",
             _optional(one.right_first, ".0%"),
             _optional(one.right_among, ".0%"),
@@ -165,7 +166,7 @@ def agreement_table(found: Evaluation) -> str:
     ]
     if not rows:
         return ""
-    head = ("Campaign", "Right reason", "Frauds flagged", "Right one first", "Among the three given")
+    head = ("Campaign", "Right reason", "Frauds flagged", "Right one first", "Among all given")
     return table("Do the reasons name what gives the campaign away?", head, rows, prose=(1,))
 
 
@@ -241,6 +242,11 @@ def _story(story: Story) -> str:
 def words(name: str) -> str:
     """A campaign's or a code's name, to be read."""
     return name.replace("_", " ")
+
+
+def _about(code: str) -> str:
+    """A code, or its subject where every code of that is meant: six codes of the amount would hide the rest."""
+    return "about the amount" if subject_of(code) == AMOUNT else code
 
 
 def _leading(codes: dict[str, int]) -> tuple[str, str]:

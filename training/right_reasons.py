@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fraudstream.features.catalogue import ReasonCode
+from fraudstream.decide import codes
 from fraudstream.training.campaigns import SMALLEST_HAUL_USD
 
 
@@ -23,28 +23,30 @@ class Right:
         large_from: in main units.
     """
 
-    codes: tuple[ReasonCode, ...]
-    of_large: tuple[ReasonCode, ...] = ()
+    codes: tuple[str, ...]
+    of_large: tuple[str, ...] = ()
     large_from: float = math.inf
 
-    def of(self, amount: float) -> tuple[ReasonCode, ...]:
+    def of(self, amount: float) -> tuple[str, ...]:
         """The codes that are right for a fraud of this amount."""
         return self.codes + self.of_large if amount >= self.large_from else self.codes
 
 
+ABOUT_AMOUNT = codes.codes_about(codes.AMOUNT)
+
 SIMULATED = {
-    "card_testing": Right(("high_velocity",), ("unusual_amount",), SMALLEST_HAUL_USD),
-    "account_takeover": Right(("new_device", "unusual_time")),
-    "impossible_travel": Right(("impossible_travel", "unusual_location")),
-    "merchant_compromise": Right(("new_device",)),
-    "slow_drain": Right(("unusual_merchant", "unusual_category")),
-    "amount_spike": Right(("unusual_amount",)),
+    "card_testing": Right((codes.CARD_TESTING, codes.HIGH_VELOCITY), ABOUT_AMOUNT, SMALLEST_HAUL_USD),
+    "account_takeover": Right((codes.NEW_DEVICE, codes.SHARED_DEVICE, codes.ODD_HOUR, codes.DORMANT_ACCOUNT)),
+    "impossible_travel": Right((codes.IMPOSSIBLE_TRAVEL, codes.NEW_LOCATION)),
+    "merchant_compromise": Right((codes.NEW_DEVICE, codes.SHARED_DEVICE)),
+    "slow_drain": Right((codes.REGULAR_CHARGES, codes.NEW_MERCHANT, codes.RARE_CATEGORY, codes.NEW_CATEGORY)),
+    "amount_spike": Right(ABOUT_AMOUNT),
 }
 """A tested card buys something dear last: that alone is an unusual amount. A copied card that buys once more where it
 was flown to has not travelled again: then the place gives it away. Behind a leak of a merchant are the few
 devices of a ring: merchants and categories are chosen at random there and give nothing away."""
 
-HANDBOOK = {"1": Right(("unusual_amount",)), "3": Right(("unusual_amount",))}
+HANDBOOK = {"1": Right(ABOUT_AMOUNT), "3": Right(ABOUT_AMOUNT)}
 """The Handbook's scenarios of a large amount and of a card that spends five times as much. Scenario 2, a compromised
 terminal, leaves no trace in the payment itself: nothing can be expected of it."""
 

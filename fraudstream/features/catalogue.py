@@ -8,9 +8,9 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.features.definitions import CATALOGUE, Feature, ReasonCode
+from fraudstream.features.definitions import CATALOGUE, Feature
 
-__all__ = ["CATALOGUE", "Feature", "ReasonCode", "catalogue_hash", "index_of", "markdown_table", "model_inputs"]
+__all__ = ["CATALOGUE", "Feature", "catalogue_hash", "index_of", "markdown_table", "model_inputs"]
 
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOGUE)
 MODEL_INPUTS: tuple[Feature, ...] = tuple(feature for feature in CATALOGUE if feature.risk is not None)

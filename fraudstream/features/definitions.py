@@ -11,17 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ReasonCode = Literal[
-    "unusual_amount",
-    "high_velocity",
-    "impossible_travel",
-    "new_device",
-    "unusual_merchant",
-    "unusual_category",
-    "unusual_location",
-    "unusual_time",
-    "unusual_sequence",
-]
+from fraudstream.decide import codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +23,12 @@ class Feature:
         unit: unit of the value.
         formula: how it is computed.
         doc: one line for the reader.
-        reason: what a verdict says when this feature stands out.
+        reason: what a verdict says when this feature stands out: a code of decide/codes.py, or one of your own.
         risk: which side is suspicious; None keeps it out of the models.
         scale: `log1p` where values span orders of magnitude, so that trees and networks see their order evenly.
-        says: the sentence of a reason, with {value}, {times} (e to the value), {share} (e to minus the value) and the
-            facts of decide/sentences.py, such as what is usual for the user; set where `risk` is.
+        says: the sentence of a reason that this feature leads, with {value}, {times} (e to the value), {share} (e to
+            minus the value), {amount} and {usual} (what the user usually pays); needed where `reason` is a code of
+            your own, because the codes of decide/codes.py have their sentences in decide/sentences.py.
         weight: how many inputs it counts for in forest and autoencoder. A dozen inputs describe the amount; evidence
             that stands alone for its subject would otherwise never be heard.
     """
@@ -46,15 +37,12 @@ class Feature:
     unit: str
     formula: str
     doc: str
-    reason: ReasonCode
+    reason: str
     risk: Literal["high", "low"] | None = "high"
     scale: Literal["linear", "log1p"] = "linear"
     says: str = ""
     weight: int = 1
 
-
-AMOUNT: ReasonCode = "unusual_amount"
-VELOCITY: ReasonCode = "high_velocity"
 
 CATALOGUE: tuple[Feature, ...] = (
     Feature(
@@ -62,23 +50,21 @@ CATALOGUE: tuple[Feature, ...] = (
         "log(1 + currency)",
         "log1p(a)",
         "Size of the amount.",
-        AMOUNT,
-        says="The amount of {amount:,.2f} is high{usually}",
+        codes.LARGE_AMOUNT,
     ),
     Feature(
         "amount_z",
         "standard deviations",
         "(la - mean(la)) / sqrt(var(la) + 0.05) over life, la = log1p(a) in steps of 1/1024; 0 before 3 events",
         "How far the amount is from what the user pays.",
-        AMOUNT,
-        says="The amount of {amount:,.2f} is {value:.1f} standard deviations above what this user pays{usually}",
+        codes.AMOUNT_FOR_USER,
     ),
     Feature(
         "amount_to_mean_24h",
         "log ratio",
         "log((a + 1) / (m_24h + 1)), 0 without history",
         "Amount against the user's mean of a day.",
-        AMOUNT,
+        codes.AMOUNT_FOR_USER,
         None,
     ),
     Feature(
@@ -86,7 +72,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "log((a + 1) / (m_7d + 1)), 0 without history",
         "Amount against the user's mean of a week.",
-        AMOUNT,
+        codes.AMOUNT_FOR_USER,
         None,
     ),
     Feature(
@@ -94,7 +80,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "log((a + 1) / (m_30d + 1)), 0 without history",
         "Amount against the user's mean of 30 days.",
-        AMOUNT,
+        codes.AMOUNT_FOR_USER,
         None,
     ),
     Feature(
@@ -102,8 +88,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "log((a + 1) / (lifetime mean + 1)), 0 without history",
         "Amount against the user's mean of all time.",
-        AMOUNT,
-        says="The amount of {amount:,.2f} is {times:,.1f} times what this user usually pays, {usual:,.2f}",
+        codes.AMOUNT_FOR_USER,
         weight=3,
     ),
     Feature(
@@ -111,7 +96,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "log((a + 1) / (largest of 30 d + 1)), 0 without history",
         "Amount against the user's largest of 30 days.",
-        AMOUNT,
+        codes.AMOUNT_FOR_USER,
         None,
     ),
     Feature(
@@ -119,7 +104,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "nats",
         "-log((number >= a in 30 d + 0.5) / (n_30d + 1))",
         "How rarely the user pays that much.",
-        AMOUNT,
+        codes.AMOUNT_FOR_USER,
         None,
     ),
     Feature(
@@ -127,7 +112,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "log((a + 1) / (m_30d in this category, shrunk by 3 events to m_30d, + 1)), 0 without history",
         "Amount against what the user pays in this category.",
-        AMOUNT,
+        codes.AMOUNT_FOR_CATEGORY,
         None,
     ),
     Feature(
@@ -135,7 +120,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "transactions",
         "n_1h",
         "Transactions in the last hour.",
-        VELOCITY,
+        codes.HIGH_VELOCITY,
         None,
         scale="log1p",
     ),
@@ -144,18 +129,20 @@ CATALOGUE: tuple[Feature, ...] = (
         "transactions",
         "n_24h",
         "Transactions in the last 24 hours.",
-        VELOCITY,
+        codes.HIGH_VELOCITY,
         None,
         scale="log1p",
     ),
-    Feature("count_7d", "transactions", "n_7d", "Transactions in the last 7 days.", VELOCITY, None, "log1p"),
-    Feature("count_30d", "transactions", "n_30d", "Transactions in the last 30 days.", VELOCITY, None, "log1p"),
+    Feature("count_7d", "transactions", "n_7d", "Transactions in the last 7 days.", codes.HIGH_VELOCITY, None, "log1p"),
+    Feature(
+        "count_30d", "transactions", "n_30d", "Transactions in the last 30 days.", codes.HIGH_VELOCITY, None, "log1p"
+    ),
     Feature(
         "sum_1h",
         "currency",
         "s_1h + a",
         "Spent within an hour, this one included.",
-        AMOUNT,
+        codes.DAY_SPENDING,
         None,
         scale="log1p",
     ),
@@ -164,18 +151,27 @@ CATALOGUE: tuple[Feature, ...] = (
         "currency",
         "s_24h + a",
         "Spent within 24 hours, this one included.",
-        AMOUNT,
+        codes.DAY_SPENDING,
         scale="log1p",
-        says="{value:,.2f} spent within 24 hours{on_a_day}",
     ),
-    Feature("sum_7d", "currency", "s_7d + a", "Spent within 7 days, this one included.", AMOUNT, None, "log1p"),
-    Feature("sum_30d", "currency", "s_30d + a", "Spent within 30 days, this one included.", AMOUNT, None, "log1p"),
+    Feature(
+        "sum_7d", "currency", "s_7d + a", "Spent within 7 days, this one included.", codes.DAY_SPENDING, None, "log1p"
+    ),
+    Feature(
+        "sum_30d",
+        "currency",
+        "s_30d + a",
+        "Spent within 30 days, this one included.",
+        codes.DAY_SPENDING,
+        None,
+        "log1p",
+    ),
     Feature(
         "mean_24h",
         "currency",
         "(s_24h + a) / (n_24h + 1)",
         "Mean amount within 24 hours, this one included.",
-        AMOUNT,
+        codes.DAY_SPENDING,
         None,
         scale="log1p",
     ),
@@ -184,7 +180,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "log((n_24h + 1) / (n_30d / days + 1)), days = account age in 1..30",
         "Transactions of a day against the user's usual day.",
-        VELOCITY,
+        codes.HIGH_VELOCITY,
         None,
     ),
     Feature(
@@ -192,7 +188,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "log((s_24h + a + 1) / (s_30d / days + 1)), 0 without history",
         "Spending of a day against the user's usual day.",
-        AMOUNT,
+        codes.DAY_SPENDING,
         None,
     ),
     Feature(
@@ -200,7 +196,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "s",
         "t - time of the last event, at most 30 d",
         "Time since the user's last transaction.",
-        VELOCITY,
+        codes.HIGH_VELOCITY,
         None,
         "log1p",
     ),
@@ -209,7 +205,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "log1p(86400 days / (n_30d + 1)) - log1p(seconds_since_last), 0 without history",
         "How much sooner than usual this transaction follows.",
-        VELOCITY,
+        codes.HIGH_VELOCITY,
         None,
     ),
     Feature(
@@ -217,7 +213,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "merchants",
         "distinct merchants in 24 h",
         "Different merchants in the last 24 hours.",
-        VELOCITY,
+        codes.HIGH_VELOCITY,
         None,
         scale="log1p",
     ),
@@ -226,7 +222,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "transactions",
         "earlier transactions at this merchant in 30 d",
         "How well the user knows the merchant.",
-        "unusual_merchant",
+        codes.NEW_MERCHANT,
         None,
         "log1p",
     ),
@@ -235,7 +231,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "0 or 1",
         "1 when the profile holds events, none of them at this merchant",
         "First time at this merchant.",
-        "unusual_merchant",
+        codes.NEW_MERCHANT,
         None,
     ),
     Feature(
@@ -243,7 +239,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "transactions",
         "earlier transactions in this category in 30 d",
         "How well the user knows the category.",
-        "unusual_category",
+        codes.RARE_CATEGORY,
         None,
         "log1p",
     ),
@@ -252,15 +248,14 @@ CATALOGUE: tuple[Feature, ...] = (
         "nats",
         "-log((category_visits_30d + 5/14) / (n_30d + 5)), 0 without a category",
         "How rarely the user buys in this category.",
-        "unusual_category",
-        says="This user rarely buys in this category{in_a_month}",
+        codes.RARE_CATEGORY,
     ),
     Feature(
         "device_visits_30d",
         "transactions",
         "earlier transactions with this device in 30 d",
         "How well the device is known.",
-        "new_device",
+        codes.NEW_DEVICE,
         None,
         "log1p",
     ),
@@ -269,7 +264,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "0 or 1",
         "1 when the profile holds a device, but not this one",
         "A device that this user never used.",
-        "new_device",
+        codes.NEW_DEVICE,
         None,
     ),
     Feature(
@@ -277,7 +272,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "transactions",
         "earlier transactions at this location in 30 d",
         "How well the user knows the place.",
-        "unusual_location",
+        codes.NEW_LOCATION,
         None,
         "log1p",
     ),
@@ -286,7 +281,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "0 or 1",
         "1 when the profile holds a location, but not this one",
         "A place where this user never paid.",
-        "unusual_location",
+        codes.NEW_LOCATION,
         None,
     ),
     Feature(
@@ -294,15 +289,14 @@ CATALOGUE: tuple[Feature, ...] = (
         "nats",
         "-log((h/2 + a quarter of the hours beside it + 5/24) / (lifetime count + 5)), hours in UTC",
         "How rarely the user pays at this hour.",
-        "unusual_time",
-        says="This user rarely pays at this hour{of_earlier}",
+        codes.ODD_HOUR,
     ),
     Feature(
         "distance_km",
         "km",
         "great circle to the last event with coordinates in 30 d, 0 without one",
         "Distance from the last known place.",
-        "impossible_travel",
+        codes.IMPOSSIBLE_TRAVEL,
         None,
         "log1p",
     ),
@@ -311,7 +305,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "km/h",
         "distance_km / max(time since that event, 60 s)",
         "Speed needed to get here from the last known place.",
-        "impossible_travel",
+        codes.IMPOSSIBLE_TRAVEL,
         None,
         scale="log1p",
     ),
@@ -320,17 +314,14 @@ CATALOGUE: tuple[Feature, ...] = (
         "standard deviations",
         "(la - mean(la of the category)) / deviation, both of the training stream; 0 without a category",
         "How far the amount is from what anybody pays in this category.",
-        AMOUNT,
-        says="The amount of {amount:,.2f} is {value:.1f} standard deviations above what is usual for such a payment"
-        "{usually}",
+        codes.AMOUNT_FOR_CATEGORY,
     ),
     Feature(
         "amount_tail_category",
         "nats",
         "-log(share of the training stream's amounts in this category, or of all without one, that are >= a)",
         "How rarely anybody pays that much in this category.",
-        AMOUNT,
-        says="Only {share:.2%} of such payments are of {amount:,.2f} or more{usually}",
+        codes.AMOUNT_FOR_CATEGORY,
     ),
     Feature(
         "amount_beyond_merchant",
@@ -338,8 +329,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "max((la - mean(la) at this merchant in 30 d) / the category's deviation of the training stream - 2, 0); 0 "
         "without such a transaction, or where merchants of the training stream have no prices of their own",
         "How far the amount is from what the user pays at this merchant.",
-        AMOUNT,
-        says="The amount of {amount:,.2f} is far above what this user has paid at this merchant{usually}",
+        codes.AMOUNT_AT_MERCHANT,
         weight=6,
     ),
     Feature(
@@ -348,18 +338,16 @@ CATALOGUE: tuple[Feature, ...] = (
         "s + max(sum((s_i - 1/6) exp(-age_i / 1 d)), 0) / 2 over 7 d, s = max((la - mean(la)) / deviation - 1, 0) of "
         "the user",
         "Amounts above what the user pays, now and lately.",
-        AMOUNT,
+        codes.RECENT_AMOUNTS,
         scale="log1p",
-        says="{these} far above what this user pays{usually}",
     ),
     Feature(
         "echo_category_1d",
         "standard deviations",
         "the same with s = max(amount_z_category - 1, 0), of what has a category",
         "Amounts above what is paid in their categories, now and lately.",
-        AMOUNT,
+        codes.RECENT_AMOUNTS,
         scale="log1p",
-        says="{these} far above what is usual for such payments{usually}",
         weight=4,
     ),
     Feature(
@@ -367,27 +355,24 @@ CATALOGUE: tuple[Feature, ...] = (
         "standard deviations",
         "the same with exp(-age_i / 3 d)",
         "Amounts above what is paid in their categories over several days.",
-        AMOUNT,
+        codes.RECENT_AMOUNTS,
         scale="log1p",
-        says="{these} far above what is usual for such payments{usually}",
     ),
     Feature(
         "echo_ratio_1d",
         "log ratio",
         "as echo_z_1d with s_i - 0.07 and s = max(log((a + 1) / (lifetime mean + 1)) - 1/2, 0)",
         "Amounts above the user's mean, now and lately.",
-        AMOUNT,
+        codes.RECENT_AMOUNTS,
         scale="log1p",
-        says="{these} far above the user's mean{usually}",
     ),
     Feature(
         "echo_ratio_3d",
         "log ratio",
         "the same with exp(-age_i / 3 d)",
         "Amounts above the user's mean over several days.",
-        AMOUNT,
+        codes.RECENT_AMOUNTS,
         scale="log1p",
-        says="{these} far above the user's mean{usually}",
     ),
     Feature(
         "echo_tail_1d",
@@ -395,9 +380,8 @@ CATALOGUE: tuple[Feature, ...] = (
         "s + max(sum((s_i - 0.27) exp(-age_i / 1 d)), 0) over 7 d, s = max(amount_tail_category - 2, 0), of what has a "
         "category",
         "Rare amounts, now and lately.",
-        AMOUNT,
+        codes.RECENT_AMOUNTS,
         scale="log1p",
-        says="{these} rare among such payments{usually}",
         weight=4,
     ),
     Feature(
@@ -405,7 +389,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "0 or 1",
         "1 when a is a whole multiple of 50",
         "A round amount, as on gift cards and in transfers.",
-        AMOUNT,
+        codes.LARGE_AMOUNT,
         None,
     ),
     Feature(
@@ -413,8 +397,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "max(log((n_1h + 1) / (n_30d / days + 2)), 0), days = account age in 1..30",
         "More transactions within an hour than on the user's usual day.",
-        VELOCITY,
-        says="{in_an_hour:.0f} transactions within an hour; on a usual day this user makes {a_day:.1f}",
+        codes.HIGH_VELOCITY,
         weight=5,
     ),
     Feature(
@@ -422,8 +405,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "transactions",
         "max(number of amounts <= lifetime mean / 10 within an hour, this one included, - 1, 0); 0 before 3 events",
         "Small amounts in quick succession, as thieves test a card.",
-        VELOCITY,
-        says="{value:.0f} more very small amounts within an hour, as when a stolen card is tested",
+        codes.CARD_TESTING,
         weight=4,
     ),
     Feature(
@@ -432,8 +414,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "1 when the earlier transactions at this merchant are 2 or more, all within 30 d and with amounts within 10 % "
         "of a, and the longest interval between them, 1 h at least, is at most 1.25 times the shortest",
         "Equal charges at equal intervals by a merchant that the user did not know a month ago.",
-        "unusual_merchant",
-        says="This merchant, new to the user, charges about the same amount again and again, at equal intervals",
+        codes.REGULAR_CHARGES,
         weight=24,
     ),
     Feature(
@@ -441,8 +422,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "max(log(time since the last event / 7 d), 0)",
         "A user who comes back after a long silence.",
-        "unusual_time",
-        says="The user comes back after a silence of {silence}",
+        codes.DORMANT_ACCOUNT,
     ),
     Feature(
         "device_strangeness",
@@ -450,8 +430,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "0 if the device, or no device at all, was seen more than a day ago; else 1 + category_rarity, 1 more if the "
         "merchant was not, and small_burst_1h, at most 2",
         "A strange device, the more so at a strange merchant and after small amounts.",
-        "new_device",
-        says="The device was never used by this user before the last day",
+        codes.NEW_DEVICE,
         weight=14,
     ),
     Feature(
@@ -459,7 +438,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "users",
         "users of this device in the training stream, 0 for fewer than 2",
         "A device that several users share.",
-        "new_device",
+        codes.SHARED_DEVICE,
         None,
         "log1p",
     ),
@@ -468,8 +447,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "0 or 1",
         "1 when a location was seen more than a day ago, but not this one",
         "A place where this user never paid before the last day.",
-        "unusual_location",
-        says="The user never paid at this location before the last day",
+        codes.NEW_LOCATION,
         weight=4,
     ),
     Feature(
@@ -477,17 +455,18 @@ CATALOGUE: tuple[Feature, ...] = (
         "log ratio",
         "max(log(speed_kmh / 900), 0) from a distance_km of 300, else 0",
         "How much faster than an airliner the user would have had to travel.",
-        "impossible_travel",
-        says="{distance:,.0f} km from the last known place: getting here takes {speed:,.0f} km/h",
+        codes.IMPOSSIBLE_TRAVEL,
         weight=24,
     ),
-    Feature("account_age_days", "d", "(t - first event) / 86400", "How long the user is known.", AMOUNT, None),
+    Feature(
+        "account_age_days", "d", "(t - first event) / 86400", "How long the user is known.", codes.OTHER_SIGNALS, None
+    ),
     Feature(
         "lifetime_count",
         "transactions",
         "events in the user's life before t",
         "How many transactions the user has made.",
-        VELOCITY,
+        codes.OTHER_SIGNALS,
         None,
         "log1p",
     ),
@@ -496,7 +475,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "windows",
         "how many of the four windows reach back further than the profile",
         "0 when every window is complete.",
-        VELOCITY,
+        codes.OTHER_SIGNALS,
         None,
     ),
 )

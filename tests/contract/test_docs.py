@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from fraudstream.decide.codes import CODES
 from fraudstream.settings import Settings
-from scripts.make_docs import DOCS, made_files
+from scripts.make_docs import CODES_BEGIN, CODES_END, DOCS, made_files
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_YET_USED = {"redis_host", "postgres_url"}
@@ -16,6 +17,12 @@ NOT_YET_USED = {"redis_host", "postgres_url"}
 @pytest.mark.parametrize("name", made_files())
 def test_a_made_file_says_what_the_code_says(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == made_files()[name], "run `make docs`"
+
+
+def test_the_reasons_page_lists_the_codes() -> None:
+    made = made_files()["reasons.md"].partition(CODES_BEGIN)[2].partition(CODES_END)[0]
+    for code in CODES:
+        assert f"| `{code.name}` | {code.subject} | {code.meaning} | {code.example} |" in made
 
 
 def test_no_made_file_is_left_over() -> None:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from fraudstream.adapters.embedded_broker import EmbeddedBroker
 from fraudstream.dead_letter import REASONS
+from fraudstream.decide.codes import REASON_CODES
 from fraudstream.settings import Settings, load_settings
 from fraudstream.topics import changelog_topic, declared_topics
 from tests.checker import end_offsets, ordered_producer, produce, read_topic, until
@@ -31,18 +32,7 @@ EXAMPLE = {
     "location": "New York",
     "device_id": "device_1234",
 }
-ANOMALY_TYPES = {
-    "normal",
-    "unusual_amount",
-    "high_velocity",
-    "impossible_travel",
-    "new_device",
-    "unusual_merchant",
-    "unusual_category",
-    "unusual_location",
-    "unusual_time",
-    "unusual_sequence",
-}
+ANOMALY_TYPES = {"normal", *REASON_CODES}
 EXIT_SETTINGS = 78
 LIMIT_S = 90.0
 
@@ -112,7 +102,9 @@ def test_a_flagged_answer_names_its_leading_reason(worker: Worker) -> None:
     assert said["anomaly_type"] == said["reasons"][0]["code"]
     assert said["anomaly_type"] in ANOMALY_TYPES - {"normal"}
     assert said["explanation"] != "No specific risk factors identified"
-    assert sum(reason["share"] for reason in said["reasons"]) <= 1 + 1e-6
+    total = sum(reason["contribution"] for reason in said["reasons"])
+    assert total == pytest.approx(said["anomaly_score"], abs=1e-6)
+    assert set(said["reasons"][0]) == {"code", "feature", "value", "unit", "usual", "contribution", "text"}
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,12 @@ def test_rows_are_judged_from_since_on_with_the_scores_of_the_replayed_stream() 
     np.testing.assert_array_equal(judged.flagged, expected.anomaly > 0.9)
     assert judged.has_seen_judged  # this model was fitted to the whole stream
     assert judged.reasons(5) == reasons_of(
-        float(judged.amount[5]), judged.features[5], judged.surprise[5], judged.members[5].tolist(), judged.weights
+        float(judged.scores[ENSEMBLE][5]),
+        float(judged.amount[5]),
+        judged.features[5],
+        judged.surprise[5],
+        judged.members[5].tolist(),
+        judged.weights,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fraudstream.decide.reasons import explanation_of
 from fraudstream.detector import load_detector
 from fraudstream.errors import RefusedInput
 from fraudstream.evidence import features_of, read_headers
@@ -164,12 +165,12 @@ def assert_reasons(verdict: Verdict) -> None:
     if not verdict.flagged:
         assert (verdict.anomaly_type, verdict.explanation, verdict.reasons) == (NORMAL, NOTHING_FOUND, ())
         return
-    shares = [reason.share for reason in verdict.reasons]
+    contributions = [reason.contribution for reason in verdict.reasons]
     assert verdict.anomaly_type == verdict.reasons[0].code
-    assert shares == sorted(shares, reverse=True)
-    assert 0 < sum(shares) <= 1 + 1e-9
-    assert len({reason.code for reason in verdict.reasons}) == len(shares)
-    assert verdict.explanation == "; ".join(reason.text for reason in verdict.reasons)
+    assert sum(contributions) == pytest.approx(verdict.anomaly_score, abs=1e-6)
+    assert min(contributions) > 0
+    assert len({reason.code for reason in verdict.reasons}) == len(contributions)
+    assert verdict.explanation == explanation_of(verdict.reasons)
 
 
 def test_predict_sees_the_profile_and_leaves_it_alone(detector: Detector) -> None:

@@ -1,4 +1,4 @@
-"""Reasons: they add up, name only what surprises, and say what is usual for the user in words that can be read out."""
+"""Reasons: what leads, what is told, what is left over, and that it all sums to the score."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fraudstream.decide.reasons import SEQUENCE, WHOLE_TEXT, explanation_of, reasons_of
-from fraudstream.decide.sentences import facts_of, sentence
+from fraudstream.decide import codes
+from fraudstream.decide.attribution import Part, attribute, member_shares
+from fraudstream.decide.reasons import MAX_REASONS, choose, explanation_of, reasons_of
 from fraudstream.features.catalogue import FEATURE_NAMES, MODEL_INPUTS, index_of, model_inputs
 from fraudstream.score.calibration import say
+from fraudstream.verdict import Reason
 from tests.fitted import small_ensemble, small_stream
 
 WEIGHTS = (0.4, 0.4, 0.2)
 INPUTS = [feature.name for feature in MODEL_INPUTS]
+SCORE = 0.987654321
 
 
 def features_with(**values: float) -> NDArray[np.float32]:
@@ -32,91 +35,134 @@ def residuals(**values: float) -> NDArray[np.float32]:
     return row
 
 
-def text_of(name: str, value: float, amount: float = 100.0, **others: float) -> str:
-    feature = MODEL_INPUTS[INPUTS.index(name)]
-    features = features_with(**{name: value}, **others)
-    return sentence(feature, features, facts_of(amount, features))
+def found_in(
+    surprise: NDArray[np.float32], members: tuple[float, float, float] = (0.99, 0.99, 0.5), **values: float
+) -> tuple[Reason, ...]:
+    return reasons_of(SCORE, 100.0, features_with(**values), surprise, members, WEIGHTS)
 
 
-@pytest.mark.parametrize("history", [{}, {"lifetime_count": 3, "count_30d": 2}])
-def test_every_model_input_has_a_sentence_with_and_without_a_history(history: dict[str, float]) -> None:
-    for feature in MODEL_INPUTS:
-        text = text_of(feature.name, 1.5, **history)
-        assert text
-        assert "{" not in text
-        if not history:
-            for words in ("0 of 0", "others of the last days", "usual day this user spends", "earlier transactions"):
-                assert words not in text
+def shares(surprise: NDArray[np.float32], **values: float) -> dict[str, float]:
+    """What each code has of a score of 1 without the LSTM."""
+    parts, _ = attribute(1.0, (0.99, 0.99, math.nan), WEIGHTS, surprise, features_with(**values).tolist())
+    return {part.code: part.contribution for part in parts}
 
 
-def test_shares_are_the_parts_of_the_weighted_say_and_those_of_one_kind_add_up() -> None:
+def test_members_have_the_part_of_the_score_that_their_squared_say_has() -> None:
     ranks = (0.9, 0.99, 0.95)
-    parts = [say(rank) * weight for rank, weight in zip(ranks, WEIGHTS, strict=True)]
-    surprise = residuals(log_amount=2.0, amount_z=4.0, hour_rarity=2.0)
-    found = reasons_of(100.0, features_with(hour_rarity=3.0), surprise, ranks, WEIGHTS)
-    rest = 1.0 - parts[2] / sum(parts)
-    assert [(reason.code, reason.feature) for reason in found] == [
-        ("unusual_amount", "amount_z"), ("unusual_time", "hour_rarity"), (SEQUENCE, "sequence")
-    ]  # fmt: skip
-    assert [reason.share for reason in found] == pytest.approx([0.75 * rest, 0.25 * rest, 1.0 - rest])
+    says = [say(rank) ** 2 * weight for rank, weight in zip(ranks, WEIGHTS, strict=True)]
+    assert member_shares(ranks, WEIGHTS) == pytest.approx([one / sum(says) for one in says])
+    assert member_shares((0.9, math.nan, 0.9), WEIGHTS) == pytest.approx([2 / 3, 0, 1 / 3])
+    assert member_shares((0.9, math.nan, math.nan), (0.0, 0.5, 0.5)) == [1.0, 0.0, 0.0]  # as the score does it
+    assert member_shares((0.0, 0.0, math.nan), WEIGHTS) == pytest.approx([0.5, 0.5, 0.0])
+
+
+def test_contributions_are_the_residuals_parts_and_sum_to_the_rounded_score() -> None:
+    ranks = (0.9, 0.99, 0.95)
+    found = found_in(residuals(log_amount=2.0, amount_z=4.0, hour_rarity=2.0), ranks, hour_rarity=3.0)
+    of_sequence = member_shares(ranks, WEIGHTS)[2] * SCORE
+    rest = SCORE - of_sequence
+    assert {reason.code: reason.contribution for reason in found} == {
+        "amount_for_user": pytest.approx(rest / 2, abs=2e-6),
+        "large_amount": pytest.approx(rest / 4, abs=1e-6),
+        "odd_hour": pytest.approx(rest / 4, abs=1e-6),
+        "unusual_sequence": pytest.approx(of_sequence, abs=1e-6),
+    }
+    assert sum(reason.contribution for reason in found) == pytest.approx(round(SCORE, 6), abs=1e-12)
     assert explanation_of(found) == "; ".join(reason.text for reason in found)
 
 
-def test_the_users_usual_amount_is_said() -> None:
-    others = {"amount_to_mean_lifetime": math.log(101.0 / 26.0), "lifetime_count": 40}
-    assert text_of("amount_z", 4.2, **others).endswith("above what this user pays; this user usually pays 25.00")
-    ratio = text_of("amount_to_mean_lifetime", math.log(101.0 / 26.0), lifetime_count=40)
-    assert ratio == "The amount of 100.00 is 3.9 times what this user usually pays, 25.00"
+def test_inputs_of_one_code_speak_with_one_voice_and_its_strongest_is_named() -> None:
+    found = found_in(residuals(amount_z=1.0, amount_to_mean_lifetime=3.0, log_amount=2.0))
+    assert [(reason.code, reason.feature) for reason in found[:2]] == [
+        ("amount_for_user", "amount_to_mean_lifetime"),
+        ("large_amount", "log_amount"),
+    ]
 
 
-def test_a_first_payment_is_not_compared_with_what_there_is_not() -> None:
-    assert text_of("log_amount", 4.6) == "The amount of 100.00 is high; it is the user's first"
-    assert text_of("sum_24h", 100.0) == "100.00 spent within 24 hours"
+def test_the_leading_reason_is_of_the_strongest_subject_though_another_code_is_stronger() -> None:
+    parts = [Part("odd_hour", 0.4, 0), Part("large_amount", 0.2, 1), Part("amount_for_user", 0.3, 2)]
+    told, rest = choose(0.9, parts, 0.0)
+    assert [part.code for part in told] == ["amount_for_user", "odd_hour", "large_amount"]
+    assert rest == 0.0
 
 
-def test_a_usual_day_is_said_beside_what_was_spent() -> None:
-    text = text_of("sum_24h", 500.0, sum_ratio_24h=math.log(501.0 / 51.0), lifetime_count=9)
-    assert text == "500.00 spent within 24 hours; on a usual day this user spends 50.00"
+def test_what_is_not_told_is_the_last_reason() -> None:
+    strong = {"log_amount": 20.0, "hour_rarity": 0.2, "dormancy": 0.2}
+    found = found_in(residuals(**strong), (0.99, 0.99, 0.5), dormancy=1.0)
+    assert [reason.code for reason in found] == ["large_amount", codes.OTHER_SIGNALS]
+    assert found[-1].value == 2.0
+    assert found[-1].contribution == pytest.approx(SCORE - found[0].contribution, abs=2e-6)
+    assert explanation_of(found) == found[0].text
 
 
-def test_counts_and_places_are_said_in_their_units() -> None:
-    text = text_of("velocity_excess_1h", 1.1, count_1h=5, count_30d=60, account_age_days=200, lifetime_count=400)
-    assert text == "6 transactions within an hour; on a usual day this user makes 1.8"
-    text = text_of("travel_excess", 2.0, distance_km=5570.4, speed_kmh=6650.0)
-    assert text == "5,570 km from the last known place: getting here takes 6,650 km/h"
-    text = text_of("category_rarity", 3.0, category_visits_30d=1, count_30d=40)
-    assert text == "This user rarely buys in this category: 1 of 40 transactions in 30 days"
-
-
-def test_an_echo_says_which_amounts_it_speaks_of() -> None:
-    usual = {"amount_to_mean_lifetime": math.log(2), "lifetime_count": 5}
-    now, both, before = (text_of("echo_z_1d", 2.0, amount_z=z, **usual) for z in (3.0, 2.0, 0.5))
-    assert now == "The amount of 100.00 is far above what this user pays; this user usually pays 49.50"
-    assert both.startswith("This amount of 100.00 and others of the last days are far above")
-    assert before.startswith("Amounts of the last days, before this one of 100.00, were far above")
-
-
-def test_a_silence_is_said_as_long_as_it_is_known() -> None:
-    texts = [text_of("dormancy", math.log(days / 7), seconds_since_last=days * 86_400) for days in (8, 30)]
-    assert texts == [f"The user comes back after a silence of {words}" for words in ("8 days", "30 days or more")]
+def test_no_more_than_the_leading_reasons_are_told() -> None:
+    names = (
+        "log_amount",
+        "sum_24h",
+        "hour_rarity",
+        "dormancy",
+        "velocity_excess_1h",
+        "small_burst_1h",
+        "travel_excess",
+    )
+    found = found_in(residuals(**dict.fromkeys(names, 1.0)))
+    assert len(found) == MAX_REASONS + 1
+    assert found[-1].code == codes.OTHER_SIGNALS
 
 
 @pytest.mark.parametrize(("lstm", "expected"), [(0.95, True), (0.89, False), (math.nan, False)])
 def test_the_sequence_is_a_reason_only_where_it_surprises(lstm: float, expected: bool) -> None:
-    found = reasons_of(100.0, features_with(), residuals(log_amount=2.0), (0.99, 0.99, lstm), WEIGHTS)
-    assert found[0].code == "unusual_amount"
-    assert (SEQUENCE in [reason.code for reason in found]) == expected
+    found = found_in(residuals(log_amount=2.0), (0.99, 0.99, lstm))
+    assert found[0].code == "large_amount"
+    assert (codes.UNUSUAL_SEQUENCE in [reason.code for reason in found]) == expected
 
 
-def test_what_adds_next_to_nothing_is_left_out() -> None:
-    surprise = residuals(log_amount=9.9, hour_rarity=0.1)
-    found = reasons_of(100.0, features_with(), surprise, (0.99, 0.99, 0.5), WEIGHTS)
-    assert [reason.code for reason in found] == ["unusual_amount"]
+def test_a_rank_of_nearly_one_is_not_said_to_be_all_payments() -> None:
+    (sequence,) = found_in(residuals(), (math.nan, math.nan, 0.99999))
+    assert sequence.text == "After this user's recent payments, this one is more surprising than 99.9% of all payments"
 
 
 def test_where_nothing_stands_out_the_whole_is_the_reason() -> None:
-    (only,) = reasons_of(100.0, features_with(), residuals(), (0.999, 0.5, math.nan), WEIGHTS)
-    assert (only.code, only.text, only.share) == (SEQUENCE, WHOLE_TEXT, 1.0)
+    (only,) = found_in(residuals(), (0.999, 0.5, math.nan))
+    assert (only.code, only.contribution) == (codes.OTHER_SIGNALS, round(SCORE, 6))
+    assert explanation_of((only,)) == "No single signal stands out, but the payment as a whole is unusual"
+
+
+def test_without_the_autoencoder_the_forests_part_is_left_over() -> None:
+    found = found_in(residuals(), (0.99, math.nan, 0.99))
+    assert [reason.code for reason in found] == ["unusual_sequence", "other_signals"]
+    assert found[1].contribution == pytest.approx(SCORE * 2 / 3, abs=2e-6)
+    assert found[1].text == "Smaller signals together"
+
+
+def test_an_echo_is_shared_out_between_this_amount_and_those_before() -> None:
+    assert shares(residuals(echo_z_1d=1.0), echo_z_1d=4.0, amount_z=4.0) == pytest.approx(
+        {"amount_for_user": 0.75, "recent_amounts": 0.25}
+    )
+    assert shares(residuals(echo_tail_1d=1.0), echo_tail_1d=4.0, amount_tail_category=6.0) == pytest.approx(
+        {"amount_for_category": 1.0}
+    )
+    assert shares(residuals(echo_ratio_3d=1.0), echo_ratio_3d=1.0) == pytest.approx({"recent_amounts": 1.0})
+
+
+def test_a_strange_devices_part_is_shared_with_what_makes_it_stranger() -> None:
+    values = {"device_strangeness": 6.0, "category_rarity": 2.0, "small_burst_1h": 5.0, "category_visits_30d": 1.0}
+    expected = {"new_device": 1 / 6 + 5 / 12, "card_testing": 1 / 6, "new_merchant": 1 / 12, "rare_category": 1 / 6}
+    assert shares(residuals(device_strangeness=1.0), **values) == pytest.approx(expected)
+    alone = shares(residuals(device_strangeness=1.0), device_strangeness=1.0, device_users=3.0)
+    assert alone == pytest.approx({"shared_device": 1.0})
+
+
+def test_a_category_that_was_not_seen_for_a_month_has_its_own_code() -> None:
+    rarity = residuals(category_rarity=1.0)
+    assert shares(rarity, category_rarity=3.0) == pytest.approx({"new_category": 1.0})
+    assert shares(rarity, category_rarity=3.0, category_visits_30d=1.0) == pytest.approx({"rare_category": 1.0})
+
+
+def test_without_a_category_a_rare_amount_is_only_a_large_one() -> None:
+    tail = residuals(amount_tail_category=1.0)
+    assert list(shares(tail, amount_tail_category=7.0)) == ["large_amount"]
+    assert list(shares(tail, amount_tail_category=7.0, amount_z_category=3.0)) == ["amount_for_category"]
 
 
 def test_what_does_not_surprise_is_no_reason() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fraudstream.decide.policy import Policy
+from fraudstream.decide.reasons import MAX_REASONS
 from fraudstream.training.campaign_findings import campaigns_of
 from fraudstream.training.evaluation import ENSEMBLE, METHODS, Difference, Evaluation
 from fraudstream.training.findings import find
@@ -172,7 +173,7 @@ def test_a_story_tells_what_the_user_did_before_and_nothing_of_later() -> None:
         assert f"{this['timestamp']:%H:%M}: {this['amount']:,.2f} at {this['merchant']}" in story.this
         for row, words in zip(of_user[story.earlier_rows - len(story.earlier) :], story.earlier, strict=False):
             assert f"{row['amount']:,.2f} at {row['merchant']}" in words
-        assert 1 <= len(story.reasons) <= 3
+        assert 1 <= len(story.reasons) <= MAX_REASONS + 1
 
 
 # Charts and tables

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from fraudstream.features.catalogue import ReasonCode
+from fraudstream.decide.codes import REASON_CODES
 from fraudstream.training.campaign_findings import campaigns_of
 from fraudstream.training.campaigns import CAMPAIGN_NAMES, SMALLEST_HAUL_USD
 from fraudstream.training.reason_findings import agreement, reasons_given
-from fraudstream.training.right_reasons import HANDBOOK, SIMULATED, Right, right_reasons
+from fraudstream.training.right_reasons import ABOUT_AMOUNT, HANDBOOK, SIMULATED, Right, right_reasons
 from fraudstream.training.simulate import SimulationSpec, simulate
 from tests.judged import small_judged
 
@@ -27,7 +27,7 @@ def stream() -> list[dict[str, Any]]:
 def test_every_campaign_has_right_reasons_and_each_is_a_reason() -> None:
     assert tuple(SIMULATED) == CAMPAIGN_NAMES
     for right in (*SIMULATED.values(), *HANDBOOK.values()):
-        assert {*right.codes, *right.of_large} <= set(get_args(ReasonCode))
+        assert {*right.codes, *right.of_large} <= set(REASON_CODES)
         assert right.codes
 
 
@@ -56,8 +56,8 @@ def test_a_tested_card_pays_little_until_it_pays_much_once() -> None:
     right = SIMULATED["card_testing"]
     for *tests, haul in amounts.values():
         assert max(tests) < 5.0 < SMALLEST_HAUL_USD <= haul
-        assert {right.of(amount) for amount in tests} == {("high_velocity",)}
-        assert right.of(haul) == ("high_velocity", "unusual_amount")
+        assert {right.of(amount) for amount in tests} == {("card_testing", "high_velocity")}
+        assert right.of(haul) == ("card_testing", "high_velocity", *ABOUT_AMOUNT)
 
 
 def test_a_slow_drain_stays_with_one_merchant() -> None:
@@ -69,17 +69,17 @@ def test_a_slow_drain_stays_with_one_merchant() -> None:
 
 
 def test_agreement_counts_the_leading_reason_and_any_of_them() -> None:
-    right = Right(("high_velocity",), ("unusual_amount",), 250.0)
+    right = Right(("high_velocity",), ("large_amount",), 250.0)
     given = [
         (1.0, ("high_velocity", "new_device")),
-        (1.0, ("high_velocity", "unusual_time", "new_device")),
+        (1.0, ("high_velocity", "odd_hour", "new_device")),
         (1.0, ("new_device", "high_velocity")),
-        (1.0, ("unusual_amount",)),  # right for a large one only
-        (250.0, ("unusual_amount",)),
+        (1.0, ("large_amount",)),  # right for a large one only
+        (250.0, ("large_amount",)),
     ]
     found = agreement(right, given)
     assert (found.flagged, found.right_first, found.right_among) == (5, 0.6, 0.8)
-    assert found.right == ("high_velocity", "unusual_amount")
+    assert found.right == ("high_velocity", "large_amount")
     assert agreement(right, ()).right_first is None
 
 
