@@ -67,8 +67,12 @@ generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rat
 	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)
 
 .PHONY: docs
-docs: .venv/.installed-dev ## writes what is made from code in docs/features.md and docs/reasons.md
-	$(BIN)/python scripts/make_docs.py
+docs: .venv/.installed-dev ## writes anew what in docs/ is made from code: features, reasons, topics, schemas
+	$(BIN)/python -m scripts.make_docs
+
+.PHONY: check-deployment
+check-deployment: ## checks a running deployment from outside (ARGS="--endpoint URL"); needs no .venv
+	@$(or $(PYTHON),python3) scripts/integration_tests.py $(or $(ARGS),--endpoint http://127.0.0.1:8000)
 
 .PHONY: build
 build: .venv/.installed-dev ## sdist and wheel into dist/

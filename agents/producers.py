@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
-from fraudstream.dead_letter import DeadLetter
+from fraudstream.dead_letter import CUT_HEADER, DeadLetter
 from fraudstream.errors import BrokerError, Fenced
 from fraudstream.settings import Settings
 from fraudstream.topics import DEAD_LETTER_MAX_BYTES
@@ -159,7 +159,7 @@ def dead_letter_message(letter: DeadLetter) -> Message:
     """A dead letter as a Kafka message; one that dead-letters cannot hold is cut, its offset leads to the original."""
     value, headers = letter.value, letter.headers()
     if value is not None and len(value) > DEAD_LETTER_VALUE_BYTES:
-        headers.append(("cut_from_bytes", str(len(value)).encode()))
+        headers.append((CUT_HEADER, str(len(value)).encode()))
         value = value[:DEAD_LETTER_VALUE_BYTES]
     return letter.key, value, headers
 

@@ -24,6 +24,9 @@ REASONS = {
 }
 """Every reason code, with its meaning; codes never change their meaning."""
 
+CUT_HEADER = "cut_from_bytes"
+"""Further header of a message that was too large for the topic: its size; what is kept is its beginning."""
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:

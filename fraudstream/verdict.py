@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 NORMAL = "normal"
 NOTHING_FOUND = "No specific risk factors identified"
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -33,24 +36,39 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 
 
 class MemberScores(msgspec.Struct, frozen=True, gc=False):
-    """What each model says: the share of reference traffic that it finds less unusual; null where it failed."""
+    """What each model says: the share of reference traffic that it finds less unusual; null where it failed.
 
-    forest: float | None
-    autoencoder: float | None
-    lstm: float | None
+    Attributes:
+        forest: of the Isolation Forest.
+        autoencoder: of the autoencoder.
+        lstm: of the LSTM.
+    """
+
+    forest: Share | None
+    autoencoder: Share | None
+    lstm: Share | None
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The answer to one transaction.
 
     Attributes:
+        transaction_id: of the transaction; the verdict's own identity as well.
+        user_id: of the transaction.
         anomaly_score: share of the training traffic that is less unusual than this, 0 to 1.
         anomaly_type: `normal`, or the leading reason's code.
         confidence: how sure the verdict is: the score where flagged, 1 - score where not.
+        explanation: the reasons as text, or that there are none.
         flagged: whether the score exceeds the threshold.
         threshold: the one that was applied, of the category where it has its own.
+        reasons: why it is flagged, the strongest first; empty where it is not.
+        members: what each model says.
+        model_version: of the model that judged.
+        event_time: when the payment happened, in UTC: the transaction's timestamp, or the broker's time without one.
         timestamp: the broker's time of the transaction; for /predict, the time of the answer.
         processing_time_ms: time spent on the request; null in the stream, where every delivery must be identical.
+        source_partition: of the transaction in its topic; null for /predict.
+        source_offset: of the transaction in its partition; null for /predict.
         late: the event came later than the declared lateness.
         duplicate: this transaction_id was seen before; state was not changed again.
         degraded: models that failed and are left out of the score.
@@ -58,12 +76,12 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
     transaction_id: str
     user_id: str
-    anomaly_score: float
+    anomaly_score: Share
     anomaly_type: str
-    confidence: float
+    confidence: Share
     explanation: str
     flagged: bool
-    threshold: float
+    threshold: Share
     reasons: tuple[Reason, ...]
     members: MemberScores
     model_version: str

@@ -1,16 +1,33 @@
-"""Writes the pages of docs/ that are made from code; `make docs` runs it, a test checks that they are up to date."""
+"""Writes the files of docs/ that are made from code; `make docs` runs it, a test checks that they are up to date."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+from fraudstream.asyncapi import asyncapi_document
 from fraudstream.decide import codes
 from fraudstream.features.catalogue import CATALOGUE, MODEL_INPUTS, markdown_table
+from fraudstream.settings import Settings
+from fraudstream.wire_schemas import json_schemas
+from scripts.topics_page import topics_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-FEATURES_PAGE, REASONS_PAGE = DOCS / "features.md", DOCS / "reasons.md"
 CODES_BEGIN, CODES_END = "<!-- codes: begin -->\n", "<!-- codes: end -->\n"
 """What lies between these lines of docs/reasons.md is made here; the rest of the page is written by hand."""
+
+
+def made_files() -> dict[str, str]:
+    """What each made file of docs/ must hold, by its path there."""
+    document = asyncapi_document(Settings.model_construct())  # the defaults, whatever the environment says
+    return {
+        "features.md": features_page(),
+        "reasons.md": reasons_page((DOCS / "reasons.md").read_text(encoding="utf-8")),
+        "topics.md": topics_page(document),
+        "asyncapi.json": as_json(document),
+        **{f"schemas/{stem}.json": as_json(schema) for stem, schema in json_schemas().items()},
+    }
 
 
 def features_page() -> str:
@@ -36,7 +53,7 @@ def reasons_page(page: str) -> str:
     before, begin, rest = page.partition(CODES_BEGIN)
     _, end, after = rest.partition(CODES_END)
     if not begin or not end:
-        raise ValueError(f"{REASONS_PAGE}: expected the lines {CODES_BEGIN.strip()} and {CODES_END.strip()}")
+        raise ValueError(f"docs/reasons.md: expected the lines {CODES_BEGIN.strip()} and {CODES_END.strip()}")
     inputs = dict.fromkeys((feature.reason for feature in MODEL_INPUTS), "")
     for feature in MODEL_INPUTS:
         inputs[feature.reason] += f"{', ' if inputs[feature.reason] else ''}`{feature.name}`"
@@ -45,6 +62,13 @@ def reasons_page(page: str) -> str:
     return before + begin + table + end + after
 
 
+def as_json(content: dict[str, Any]) -> str:
+    """JSON as people read it."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
-    FEATURES_PAGE.write_text(features_page(), encoding="utf-8")
-    REASONS_PAGE.write_text(reasons_page(REASONS_PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, text in made_files().items():
+        path = DOCS / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")

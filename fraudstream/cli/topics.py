@@ -1,20 +1,22 @@
-"""`fraudstream topics`: declares every topic on a broker, or says what is wrong with those that are there."""
+"""`fraudstream topics`: declares every topic on a broker, says what is wrong with those there, or describes them."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fraudstream.cli.output import json_option, say, write_json
-from fraudstream.errors import SettingsError
+from fraudstream.cli.output import json_option, say, write_json, write_text
+from fraudstream.errors import DataFileError, SettingsError
 from fraudstream.settings import Settings, load_settings
 
 
 @click.group()
 def topics() -> None:
-    """Creates or checks the Kafka topics that the settings name."""
+    """Creates, checks or describes the Kafka topics that the settings name."""
 
 
 @topics.command()
@@ -50,6 +52,42 @@ def check(context: click.Context, json_file: Path | None) -> None:
         {"topics": names, "problems": [{"topic": one.topic, "wrong": one.wrong, "mend": one.mend} for one in problems]},
     )
     context.exit(1 if problems else 0)
+
+
+@topics.command()
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write asyncapi.json and schemas/*.json there instead.",
+)
+def describe(out: Path | None) -> None:
+    """Shows the topics as an AsyncAPI document, with these settings' names and sizes; asks no broker."""
+    from fraudstream.asyncapi import asyncapi_document
+    from fraudstream.wire_schemas import json_schemas
+
+    document = asyncapi_document(load_settings())
+    if out is None:
+        say(_as_json(document).rstrip())
+        return
+    files = {"asyncapi.json": document, **{f"schemas/{stem}.json": one for stem, one in json_schemas().items()}}
+    _make_directory(out / "schemas")
+    for name, content in files.items():
+        write_text(out / name, _as_json(content))
+        say(f"wrote {out / name}")
+
+
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataFileError(
+            f"{path}: expected a directory that can be made, got {error.strerror}; name another with --out"
+        ) from None
 
 
 def _broker() -> tuple[Settings, str]:

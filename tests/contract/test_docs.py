@@ -1,27 +1,40 @@
-"""Pages made from code are up to date, and the README names every setting."""
+"""Files made from code are up to date, and the README names every setting."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fraudstream.decide.codes import CODES
 from fraudstream.settings import Settings
-from scripts.make_docs import CODES_BEGIN, CODES_END, FEATURES_PAGE, REASONS_PAGE, features_page, reasons_page
+from scripts.make_docs import CODES_BEGIN, CODES_END, DOCS, made_files
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_YET_USED = {"postgres_url"}
 
 
-def test_the_feature_page_is_made_from_the_catalogue() -> None:
-    assert FEATURES_PAGE.read_text(encoding="utf-8") == features_page(), "run `make docs`"
+@pytest.mark.parametrize("name", made_files())
+def test_a_made_file_says_what_the_code_says(name: str) -> None:
+    assert (DOCS / name).read_text(encoding="utf-8") == made_files()[name], "run `make docs`"
 
 
 def test_the_reasons_page_lists_the_codes() -> None:
-    page = REASONS_PAGE.read_text(encoding="utf-8")
-    assert page == reasons_page(page), "run `make docs`"
-    made = page.partition(CODES_BEGIN)[2].partition(CODES_END)[0]
+    made = made_files()["reasons.md"].partition(CODES_BEGIN)[2].partition(CODES_END)[0]
     for code in CODES:
         assert f"| `{code.name}` | {code.subject} | {code.meaning} | {code.example} |" in made
+
+
+def test_no_made_file_is_left_over() -> None:
+    found = {path.relative_to(DOCS).as_posix() for path in (DOCS / "schemas").iterdir()}
+    assert found == {name for name in made_files() if name.startswith("schemas/")}
+
+
+def test_the_made_files_do_not_depend_on_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = made_files()
+    monkeypatch.setenv("VERDICTS_TOPIC", "elsewhere")
+    monkeypatch.setenv("KAFKA_SERVERS", "broker:9092")
+    assert made_files() == expected
 
 
 def test_the_readme_names_every_setting() -> None:

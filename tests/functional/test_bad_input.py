@@ -19,6 +19,7 @@ from fraudstream.topics import declared_topics
 from tests.checker import Verdicts, ordered_producer
 from tests.mutations import Message, messages
 from tests.servers.kafka import KafkaCluster
+from tests.wire import assert_dead_letter
 from tests.worker import Worker
 
 BAD = 10_000
@@ -96,6 +97,7 @@ def assert_all_answered(answers: Answers, rows: list[Message], settings: Setting
     assert len(answers.letters) == len(answers.placed) == sum(not row.is_good for row in rows)
     for letter in answers.letters:
         assert [name for name, _ in letter.headers] == sorted(HEADERS, key=HEADERS.index)
+        assert_dead_letter(dict(letter.headers))
         headers = {name: value.decode("utf-8") for name, value in letter.headers}
         origin = (int(headers["source_partition"]), int(headers["source_offset"]))
         row = answers.placed.pop(origin)  # a second letter of the same origin would find nothing

@@ -6,6 +6,7 @@ The cache is ~/.cache/fraudstream/kafka-<version>, or where KAFKA_HOME_CACHE say
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,11 @@ KAFKA_VERSION = "4.1.0"
 MAIN_JAR = f"kafka_2.13-{KAFKA_VERSION}.jar"
 DOWNLOAD_TIMEOUT_S = 600.0
 SAID_LINES = 15
+TOOL_HEAP = "-Xmx256m"
+CONSOLE_TOOLS = {
+    "kafka-console-producer": "org.apache.kafka.tools.ConsoleProducer",
+    "kafka-console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+}
 
 
 class ServerUnavailableError(RuntimeError):
@@ -51,6 +57,21 @@ def kafka_jars() -> Path:
         if not (jars / MAIN_JAR).exists():  # else another process was faster
             (Path(parts) / "jars").rename(jars)
     return jars
+
+
+def console_tools(directory: Path) -> Path:
+    """Writes Kafka's console tools as commands, named as in Kafka's own download; returns their directory, for PATH.
+
+    Raises:
+        ServerUnavailableError: as for `kafka_jars`.
+    """
+    jars = kafka_jars()
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, main_class in CONSOLE_TOOLS.items():
+        tool = directory / f"{name}.sh"
+        tool.write_text(f'#!/bin/sh\nexec java {TOOL_HEAP} -cp {shlex.quote(str(jars))}"/*" {main_class} "$@"\n')
+        tool.chmod(0o755)
+    return directory
 
 
 def _require(program: str, what: str) -> None:

@@ -187,7 +187,8 @@ class KafkaCluster:
                 )
             )
             (node.directory / "log4j2.properties").write_text(LOG4J.format(path=node.log, level=self._log_level))
-            tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(node.properties))
+            # One word, because one id in 64 begins with a dash and would be read as an option of its own.
+            tool = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(node.properties))
             tools.append((node, self._java(node, *tool)))
         for node, process in tools:
             if process.wait(START_TIMEOUT_S) != 0:
