@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 import faust
@@ -17,7 +18,9 @@ from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
 from fraudstream.agents.reload import ModelReload
+from fraudstream.agents.results import verdict_topic
 from fraudstream.agents.scoring import Scoring
+from fraudstream.agents.sinks import Sink, Sinks
 from fraudstream.agents.worker import FraudWorker
 from fraudstream.detector import load_detector, warm_up
 from fraudstream.errors import FraudstreamError
@@ -42,6 +45,7 @@ class FraudApp(faust.App):
     profiles: Profiles
     reload: ModelReload
     metrics: Metrics
+    sinks: Sinks
     tables: Any
     web: Any
     consumer: Any
@@ -58,6 +62,16 @@ class FraudApp(faust.App):
         """What judges now."""
         return self.scoring.detector
 
+    @cached_property
+    def verdicts(self) -> Any:
+        """The topic of verdicts, for agents of one's own: its values are `Verdict`s, its keys user_ids."""
+        return verdict_topic(self, self.settings.verdicts_topic)
+
+    @cached_property
+    def alerts(self) -> Any:
+        """The topic of alerts, likewise."""
+        return verdict_topic(self, self.settings.alerts_topic)
+
     async def on_first_start(self) -> None:
         """Refuses to start on topics that would break the worker's promises."""
         try:
@@ -68,11 +82,14 @@ class FraudApp(faust.App):
             stop_process("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
         warm_up(self.detector)
         self.add_future(self.reload.run())
+        for run in self.sinks.runs():
+            self.add_future(run)
         await super().on_first_start()
 
     async def on_shutdown(self) -> None:
         """Lets the producers go, after everything that was judged is committed."""
         await self.worker.stop()
+        await self.sinks.stop()
         await super().on_shutdown()
 
 
@@ -83,6 +100,7 @@ def create_app(
     embedded: bool = False,
     detector: Detector | None = None,
     observe: Callable[[Outcome], None] | None = None,
+    sinks: Iterable[Sink] = (),
 ) -> FraudApp:
     """The Faust app that scores.
 
@@ -92,6 +110,7 @@ def create_app(
         embedded: the broker is the embedded one, which keeps no offsets that come with a transaction.
         detector: a loaded detector; loaded from the settings where None.
         observe: shown every outcome before anything of it is sent.
+        sinks: shown the verdicts of every checkpoint after it is committed.
 
     Raises:
         FraudstreamError: the settings or the model cannot be used; says why.
@@ -105,6 +124,9 @@ def create_app(
     app.profiles = Profiles(table.store, settings.profile_cache_size)
     producers = Producers(settings, bootstrap)
     app.scoring = Scoring(settings, detector, app.profiles, producers, app.metrics, observe)
+    app.sinks = Sinks(sinks, settings.sink_queue_verdicts, app.metrics)
+    if app.sinks:
+        app.scoring.on_committed = app.sinks.offer
     restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
     app.tables.restore = restore
     app.reload = ModelReload(settings, app.scoring, app.metrics)

@@ -17,7 +17,7 @@ from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents.fatal import EXIT_FAULT, EXIT_FENCED, stop_process
 from fraudstream.agents.producers import Message, Producers, dead_letter_message, group_by_partition
 from fraudstream.errors import Fenced
-from fraudstream.pipeline import Detector, Outcome, process
+from fraudstream.pipeline import Detector, Emitted, Outcome, process
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles
 from fraudstream.topics import changelog_topic
@@ -47,6 +47,8 @@ class Scoring:
 
     Attributes:
         detector: what judges now; the one place of the process that holds it. Changed by `swap` alone.
+        on_committed: is handed the verdicts of each checkpoint once they are committed, in order; must not wait.
+            None: nobody asked, and no verdict is kept.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class Scoring:
         self._checkpointed_s = time.monotonic()
         self._waiting: list[Event] = []
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
+        self.on_committed: Callable[[list[Emitted]], None] | None = None
+        self._uncommitted: list[Emitted] = []
         self.lag: Callable[[], int] = lambda: 0
         self.processed = 0
         self.positions: dict[int, int] = {}
@@ -106,6 +110,8 @@ class Scoring:
             self._profiles.put(outcome.profiles)
             await self._end_commit()  # a partition has one open transaction at a time
             await self._send(outcome)
+            if self.on_committed is not None:
+                self._uncommitted += outcome.verdicts
             self._metrics.observe_batch(outcome, time.monotonic() - started_s)
             await asyncio.sleep(0)
         for event in events:
@@ -178,7 +184,8 @@ class Scoring:
         offsets, self._next_offsets = self._next_offsets, {}
         # Taken here and not in the task: it starts later, and the next batch may have changed profiles by then.
         changed = self._profiles.begin_commit()
-        self._commit = asyncio.ensure_future(self._checkpoint(events, offsets, changed))
+        verdicts, self._uncommitted = self._uncommitted, []
+        self._commit = asyncio.ensure_future(self._checkpoint(events, offsets, changed, verdicts))
 
     async def _end_commit(self) -> None:
         if self._commit is not None:
@@ -186,7 +193,11 @@ class Scoring:
             self._commit = None
 
     async def _checkpoint(
-        self, events: list[Event], offsets: dict[int, int], changed: dict[int, list[tuple[bytes, bytes]]]
+        self,
+        events: list[Event],
+        offsets: dict[int, int],
+        changed: dict[int, list[tuple[bytes, bytes]]],
+        verdicts: list[Emitted],
     ) -> None:
         started_s = time.monotonic()
         partitions = sorted(offsets)
@@ -200,6 +211,8 @@ class Scoring:
         if self.ack is not None:
             for event in events:
                 await self.ack(event)
+        if self.on_committed is not None and verdicts:
+            self.on_committed(verdicts)
         self._metrics.observe_checkpoint(time.monotonic() - started_s)
 
 

@@ -3,9 +3,10 @@
 FraudstreamError                every error that is ours
 ├── RefusedInput                a message or request that cannot be scored (goes to dead-letters, or HTTP 400)
 ├── SettingsError               an environment variable or option is wrong or missing
-├── DataFileError               a file of transactions lacks a column or holds values that cannot be read
+├── DataFileError               a file or frame of transactions lacks a column or holds values that cannot be read
 ├── ModelError                  a model directory cannot be used
 │   └── ModelMismatch           its manifest does not fit this code
+├── FeatureError                a feature of one's own cannot be used
 ├── ProfileError                a stored profile cannot be read (corrupt, or from a newer version)
 ├── TopicError                  a topic is missing or has the wrong number of partitions
 ├── BrokerError                 the broker cannot be reached or refuses
@@ -36,7 +37,7 @@ class SettingsError(FraudstreamError):
 
 
 class DataFileError(FraudstreamError):
-    """A file of transactions cannot be used."""
+    """A file or frame of transactions cannot be used."""
 
 
 class ModelError(FraudstreamError):
@@ -45,6 +46,10 @@ class ModelError(FraudstreamError):
 
 class ModelMismatch(ModelError):
     """A model's manifest does not fit this code (another feature catalogue, format or file content)."""
+
+
+class FeatureError(FraudstreamError):
+    """A feature of one's own is declared wrongly, cannot be loaded, or came too late for the catalogue."""
 
 
 class ProfileError(FraudstreamError):

@@ -6,8 +6,6 @@ from datetime import datetime
 
 import msgspec
 
-from fraudstream.features.catalogue import ReasonCode
-
 NORMAL = "normal"
 NOTHING_FOUND = "No specific risk factors identified"
 
@@ -16,14 +14,14 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     """Why a transaction stands out.
 
     Attributes:
-        code: what kind of anomaly, one of the reason codes.
+        code: what kind of anomaly, one of the reason codes, or that of a feature of one's own.
         feature: the catalogue's feature that stands out, or `sequence` for the LSTM.
         value: its value for this transaction, in the catalogue's unit.
         share: this reason's part of the score, all of a verdict's reasons sum to at most 1.
         text: one sentence to read out.
     """
 
-    code: ReasonCode
+    code: str
     feature: str
     value: float
     share: float
@@ -31,7 +29,8 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 
 
 class MemberScores(msgspec.Struct, frozen=True, gc=False):
-    """What each model says: the share of reference traffic that it finds less unusual; null where it failed."""
+    """What each model says: the share of reference traffic that it finds less unusual; null where it failed,
+    and where another model than the built-in ensemble scores."""
 
     forest: float | None
     autoencoder: float | None
@@ -51,7 +50,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         processing_time_ms: time spent on the request; null in the stream, where every delivery must be identical.
         late: the event came later than the declared lateness.
         duplicate: this transaction_id was seen before; state was not changed again.
-        degraded: models that failed and are left out of the score.
+        degraded: models that failed and are left out of the score, and features of one's own that failed.
     """
 
     transaction_id: str

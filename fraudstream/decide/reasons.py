@@ -52,7 +52,7 @@ def reasons_of(
     sequence_share = parts[_LSTM] / whole
     residuals = surprise.astype(np.float64)
     total = float(residuals.sum())
-    by_code: dict[ReasonCode, tuple[float, int]] = {}
+    by_code: dict[str, tuple[float, int]] = {}
     if total > 0.0:
         shares = ((1.0 - sequence_share) / total * residuals).tolist()
         for at in np.argsort(-residuals, kind="stable").tolist():

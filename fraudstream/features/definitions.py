@@ -33,7 +33,7 @@ class Feature:
         unit: unit of the value.
         formula: how it is computed.
         doc: one line for the reader.
-        reason: what a verdict says when this feature stands out.
+        reason: what a verdict says when this feature stands out; a feature of one's own may bring its own code.
         risk: which side is suspicious; None keeps it out of the models.
         scale: `log1p` where values span orders of magnitude, so that trees and networks see their order evenly.
         says: the sentence of a reason, with {value}, {times} (e to the value), {share} (e to minus the value) and the
@@ -46,7 +46,7 @@ class Feature:
     unit: str
     formula: str
     doc: str
-    reason: ReasonCode
+    reason: ReasonCode | str
     risk: Literal["high", "low"] | None = "high"
     scale: Literal["linear", "log1p"] = "linear"
     says: str = ""
