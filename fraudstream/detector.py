@@ -6,9 +6,9 @@ import gc
 from pathlib import Path
 
 from fraudstream.decide.policy import Policy
+from fraudstream.errors import SettingsError
 from fraudstream.features.engine import FeatureEngine
 from fraudstream.pipeline import Detector, process
-from fraudstream.errors import SettingsError
 from fraudstream.score import artifact
 from fraudstream.score.exchange import OwnEnsemble
 from fraudstream.score.registry import Registry

@@ -15,7 +15,7 @@ from fraudstream.compiled import Int, compiled
 from fraudstream.features.catalogue import OWN_FEATURES
 from fraudstream.features.kernel import KERNEL_FEATURES, features_of
 from fraudstream.features.lifetime import log_steps, read_u64
-from fraudstream.features.own import OwnColumns
+from fraudstream.features.own import OwnColumns, OwnFeature
 from fraudstream.features.reference import NEUTRAL, Reference, Tables
 from fraudstream.features.windows import DISTINCT_SLOTS, MONTH_S
 from fraudstream.state import ring
@@ -65,15 +65,18 @@ class FeatureEngine:
         reference: what is usual for a category and for everybody; comes with the model.
         allowed_lateness_s: an event at most this much older than the user's newest is computed as if it had come in
             order; an older one is marked late.
+        own: features of one's own, in the order of their columns behind the built-in ones.
     """
 
-    def __init__(self, allowed_lateness_s: int, reference: Reference = NEUTRAL) -> None:
+    def __init__(
+        self, allowed_lateness_s: int, reference: Reference = NEUTRAL, own: Sequence[OwnFeature] = OWN_FEATURES
+    ) -> None:
         self.reference = reference
         self.allowed_lateness_s = allowed_lateness_s
         self.retention_s = MONTH_S + allowed_lateness_s
         self._seen = np.zeros((DISTINCT_SLOTS, 2), np.int64)
         self._generation = 0
-        self._own = OwnColumns(OWN_FEATURES) if OWN_FEATURES else None
+        self._own = OwnColumns(own) if own else None
 
     def run(
         self,

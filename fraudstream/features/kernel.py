@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.compiled import Int, compiled
-from fraudstream.features.catalogue import BUILT_IN, FEATURE_NAMES, index_of
+from fraudstream.features.catalogue import FEATURE_NAMES, index_of
+from fraudstream.features.definitions import CATALOGUE as BUILT_IN
 from fraudstream.features.evidence import evidence_features
 from fraudstream.features.lifetime import lifetime_features
 from fraudstream.features.reference import Tables

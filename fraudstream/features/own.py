@@ -75,10 +75,14 @@ def _problems(feature: OwnFeature) -> Iterable[str]:
             yield f"{field}: expected a function, got {type(getattr(feature, field)).__name__}"
     if not 1 <= feature.window_s <= LONGEST_WINDOW_S:
         yield f"window_s: expected 1 to {LONGEST_WINDOW_S} (30 days), got {feature.window_s}"
-    if feature.risk is not None and not feature.says:
-        yield "says: expected the sentence of its reason, because `risk` is set; or set risk=None"
     if feature.weight < 1:
         yield f"weight: expected 1 or more, got {feature.weight}"
+    yield from _problems_of_says(feature)
+
+
+def _problems_of_says(feature: OwnFeature) -> Iterable[str]:
+    if feature.risk is not None and not feature.says:
+        yield "says: expected the sentence of its reason, because `risk` is set; or set risk=None"
     try:
         said = {name for _, name, _, _ in string.Formatter().parse(feature.says) if name is not None}
     except ValueError as error:
@@ -99,7 +103,7 @@ class _Registry:
 _registry = _Registry()
 
 
-def register(features: Iterable[OwnFeature]) -> None:
+def register_features(features: Iterable[OwnFeature]) -> None:
     """Adds features to the catalogue of this process; those that are in it already are fine.
 
     Raises:
@@ -133,7 +137,7 @@ def all_features() -> tuple[OwnFeature, ...]:
     """
     if not _registry.is_frozen:
         for found in entry_points(group=GROUP):
-            register(_load(found))
+            register_features(_load(found))
         _registry.is_frozen = True
     return tuple(_registry.known[name] for name in sorted(_registry.known))
 
@@ -150,9 +154,10 @@ def _load(found: EntryPoint) -> Sequence[OwnFeature]:
             "mend or uninstall the package"
         ) from error
     features = [loaded] if isinstance(loaded, Feature) else loaded
-    if not isinstance(features, Sequence) or not all(isinstance(one, OwnFeature) for one in features):
+    own = [one for one in features if isinstance(one, OwnFeature)] if isinstance(features, Sequence) else []
+    if not own or len(own) != len(features):
         raise FeatureError(f"{origin}: expected an OwnFeature or a sequence of them, got {type(loaded).__name__}")
-    return features
+    return own
 
 
 class OwnColumns:
@@ -179,6 +184,7 @@ class OwnColumns:
         columns = np.zeros((len(events), len(self.features)), np.float32)
         failed: dict[str, NDArray[np.bool_]] = {}
         start = 0
+        pasts.flags.writeable = False  # what one feature reads another must not have changed
         for row, end in enumerate(ends.tolist()):
             event, past = Event(events[row]), pasts[start:end]
             start = end

@@ -19,7 +19,6 @@ from fraudstream.state.event import (
     CENTS_PER_UNIT,
     COORDINATE_STEPS,
     DEVICE,
-    EVENT_WORDS,
     MERCHANT,
     NO_PLACE,
     PLACE,
@@ -36,50 +35,50 @@ class Event:
         words: (EVENT_WORDS,) as `fraudstream.state.event.pack` gives them.
     """
 
-    __slots__ = ("_words",)
+    __slots__ = ("words",)
 
     def __init__(self, words: NDArray[np.uint32]) -> None:
-        self._words = words
+        self.words = words
 
     @property
     def time_s(self) -> int:
         """Event time, whole seconds since 1970."""
-        return int(self._words[TIME])
+        return int(self.words[TIME])
 
     @property
     def amount(self) -> float:
         """In main units, whole cents."""
-        return int(self._words[CENTS]) / CENTS_PER_UNIT
+        return int(self.words[CENTS]) / CENTS_PER_UNIT
 
     @property
     def merchant(self) -> int:
         """Hash of the merchant."""
-        return int(self._words[MERCHANT])
+        return int(self.words[MERCHANT])
 
     @property
     def category(self) -> int:
         """Hash of the category, 0 without one."""
-        return int(self._words[CATEGORY_LOCATION]) >> 16
+        return int(self.words[CATEGORY_LOCATION]) >> 16
 
     @property
     def location(self) -> int:
         """Hash of the location, 0 without one."""
-        return int(self._words[CATEGORY_LOCATION]) & _LOW_HALF
+        return int(self.words[CATEGORY_LOCATION]) & _LOW_HALF
 
     @property
     def device(self) -> int:
         """Hash of the device, 0 without one."""
-        return int(self._words[DEVICE])
+        return int(self.words[DEVICE])
 
     @property
     def latitude(self) -> float:
         """In degrees, in hundredths; NaN without coordinates."""
-        return float(_degrees(self._words[PLACE : PLACE + 1], 16)[0])
+        return float(_degrees(self.words[PLACE : PLACE + 1], 16)[0])
 
     @property
     def longitude(self) -> float:
         """In degrees, in hundredths; NaN without coordinates."""
-        return float(_degrees(self._words[PLACE : PLACE + 1], 0)[0])
+        return float(_degrees(self.words[PLACE : PLACE + 1], 0)[0])
 
     def __repr__(self) -> str:
         place = "" if math.isnan(self.latitude) else f", {self.latitude}, {self.longitude}"
@@ -125,12 +124,12 @@ class History:
     @cached_property
     def categories(self) -> NDArray[np.uint32]:
         """Hashes of the categories, 0 without one."""
-        return self.words[:, CATEGORY_LOCATION] >> 16
+        return self.words[:, CATEGORY_LOCATION] >> np.uint32(16)
 
     @cached_property
     def locations(self) -> NDArray[np.uint32]:
         """Hashes of the locations, 0 without one."""
-        return self.words[:, CATEGORY_LOCATION] & _LOW_HALF
+        return self.words[:, CATEGORY_LOCATION] & np.uint32(_LOW_HALF)
 
     @property
     def devices(self) -> NDArray[np.uint32]:
@@ -151,7 +150,3 @@ class History:
 def _degrees(places: NDArray[np.uint32], shift: int) -> NDArray[np.float64]:
     halves = (places >> shift).astype(np.uint16).view(np.int16)
     return np.where(places == NO_PLACE, np.nan, halves / COORDINATE_STEPS)
-
-
-NO_PAST = np.empty((0, EVENT_WORDS), np.uint32)
-"""The history of a user who was never seen."""
