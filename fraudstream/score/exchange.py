@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,8 +56,13 @@ class OwnEnsemble:
         told = [(at, _INPUT_NAMES.index(name)) for at, name in enumerate(scorer.needs) if name in _INPUT_NAMES]
         self._from, self._to = (np.array([pair[side] for pair in told], np.int64) for side in (0, 1))
 
-    def score(self, features: NDArray[np.float32], sequences: NDArray[np.uint32]) -> Scores:
-        """As `Ensemble.score`.
+    def score(
+        self,
+        features: NDArray[np.float32],
+        sequences: NDArray[np.uint32],
+        _left_out: Callable[[str], NDArray[np.bool_]] | None = None,
+    ) -> Scores:
+        """As `Ensemble.score`; there are no members to be left out, so the scorer is always asked as a whole.
 
         Raises:
             ModelError: the scorer failed, or its answer is not what a `Scorer` promises.
