@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 import faust
@@ -22,7 +23,9 @@ from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
 from fraudstream.agents.reload import ModelReload
+from fraudstream.agents.results import verdict_topic
 from fraudstream.agents.scoring import Scoring
+from fraudstream.agents.sinks import Sink, Sinks
 from fraudstream.agents.worker import FraudWorker
 from fraudstream.detector import load_detector, warm_up
 from fraudstream.errors import FraudstreamError
@@ -31,10 +34,10 @@ from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles, profile_table
 from fraudstream.tables.store import ProfileStore
 from fraudstream.topics import changelog_topic
+from fraudstream.web.cached_profiles import CachedProfiles
 from fraudstream.web.console import mount_console
 from fraudstream.web.live import LiveFeed
 from fraudstream.web.lookup import Lookup
-from fraudstream.web.cached_profiles import CachedProfiles
 from fraudstream.web.mount import drain, mount
 
 POLL_RECORDS = 1024
@@ -56,6 +59,7 @@ class FraudApp(faust.App):
     lookup: Lookup
     cache_writer: CacheWriter | None
     """Where REDIS_HOST is set."""
+    sinks: Sinks
     tables: Any
     web: Any
     consumer: Any
@@ -72,6 +76,16 @@ class FraudApp(faust.App):
         """What judges now."""
         return self.scoring.detector
 
+    @cached_property
+    def verdicts(self) -> Any:
+        """The topic of verdicts, for agents of one's own: its values are `Verdict`s, its keys user_ids."""
+        return verdict_topic(self, self.settings.verdicts_topic)
+
+    @cached_property
+    def alerts(self) -> Any:
+        """The topic of alerts, likewise."""
+        return verdict_topic(self, self.settings.alerts_topic)
+
     async def on_first_start(self) -> None:
         """Refuses to start on topics that would break the worker's promises."""
         try:
@@ -84,6 +98,8 @@ class FraudApp(faust.App):
         self.add_future(self.reload.run())
         if self.cache_writer is not None:
             self.cache_writer.start()
+        for run in self.sinks.runs():
+            self.add_future(run)
         await super().on_first_start()
 
     async def stop(self) -> None:
@@ -96,6 +112,7 @@ class FraudApp(faust.App):
         await self.worker.stop()
         if self.cache_writer is not None:
             await self.cache_writer.stop()
+        await self.sinks.stop()
         await super().on_shutdown()
 
 
@@ -106,6 +123,7 @@ def create_app(
     embedded: bool = False,
     detector: Detector | None = None,
     observe: Callable[[Outcome], None] | None = None,
+    sinks: Iterable[Sink] = (),
 ) -> FraudApp:
     """The Faust app that scores.
 
@@ -115,6 +133,7 @@ def create_app(
         embedded: the broker is the embedded one, which keeps no offsets that come with a transaction.
         detector: a loaded detector; loaded from the settings where None.
         observe: shown every outcome before anything of it is sent.
+        sinks: shown the verdicts of every checkpoint after it is committed.
 
     Raises:
         FraudstreamError: the settings or the model cannot be used; says why.
@@ -128,6 +147,9 @@ def create_app(
     app.profiles = Profiles(table.store, settings.profile_cache_size)
     producers = Producers(settings, bootstrap)
     app.scoring = Scoring(settings, detector, app.profiles, producers, app.metrics, observe)
+    app.sinks = Sinks(sinks, settings.sink_queue_verdicts, app.metrics)
+    if app.sinks:
+        app.scoring.on_committed = app.sinks.offer
     restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
     app.tables.restore = restore
     app.reload = ModelReload(settings, app.scoring, app.metrics)

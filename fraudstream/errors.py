@@ -3,9 +3,10 @@
 FraudstreamError                every error that is ours
 ├── RefusedInput                a message or request that cannot be scored (goes to dead-letters, or HTTP 400)
 ├── SettingsError               an environment variable or option is wrong or missing
-├── DataFileError               a file of transactions lacks a column or holds values that cannot be read
+├── DataFileError               a file or frame of transactions lacks a column or holds values that cannot be read
 ├── ModelError                  a model directory cannot be used
 │   └── ModelMismatch           its manifest does not fit this code
+├── FeatureError                a feature of one's own cannot be used
 ├── ProfileError                a stored profile cannot be read (corrupt, or from a newer version)
 ├── EvidenceError               there is no evidence of a transaction, or it cannot be read
 ├── TopicError                  a topic is missing or has the wrong number of partitions
@@ -38,7 +39,7 @@ class SettingsError(FraudstreamError):
 
 
 class DataFileError(FraudstreamError):
-    """A file of transactions cannot be used."""
+    """A file or frame of transactions cannot be used."""
 
 
 class ModelError(FraudstreamError):
@@ -47,6 +48,10 @@ class ModelError(FraudstreamError):
 
 class ModelMismatch(ModelError):
     """A model's manifest does not fit this code (another feature catalogue, format or file content)."""
+
+
+class FeatureError(FraudstreamError):
+    """A feature of one's own is declared wrongly, cannot be loaded, or came too late for the catalogue."""
 
 
 class ProfileError(FraudstreamError):

@@ -25,6 +25,7 @@ from fraudstream.errors import FraudstreamError, ProfileError, RefusedInput
 from fraudstream.evidence import Header, evidence_headers, features_headers
 from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
 from fraudstream.score.ensemble import Ensemble, LeftOut, Scores
+from fraudstream.score.exchange import OwnEnsemble
 from fraudstream.state.event import EVENT_WORDS, pack
 from fraudstream.state.profile import upgrade
 from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
@@ -64,7 +65,7 @@ class Detector:
     """What judges: feature computation, models and policy, all immutable while the process runs."""
 
     engine: FeatureEngine
-    ensemble: Ensemble
+    ensemble: Ensemble | OwnEnsemble
     policy: Policy
     weights: tuple[float, float, float]
     model_version: str
@@ -319,7 +320,7 @@ def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Sco
     confidence = detector.policy.confidence(scores.anomaly, thresholds).round(_DIGITS).tolist()
     members = _member_scores(scores)
     flagged, rounded_thresholds = (scores.anomaly > thresholds).tolist(), thresholds.round(_DIGITS).tolist()
-    status, degraded = computed.status.tolist(), bool(scores.degraded)
+    status, degraded = computed.status.tolist(), bool(scores.degraded or computed.failed)
     for at, (source, transaction) in enumerate(zip(batch.sources, batch.transactions, strict=True)):
         reasons: tuple[Reason, ...] = ()
         if flagged[at]:
@@ -351,12 +352,12 @@ def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Sco
             source_offset=source.offset if from_stream else None,
             late=status[at] == LATE,
             duplicate=status[at] == DUPLICATE,
-            degraded=scores.degraded_of(at) if degraded else (),
+            degraded=scores.degraded_of(at) + computed.failed_of(at) if degraded else (),
         )
 
 
 def _member_scores(scores: Scores) -> list[MemberScores]:
     rounded = scores.members.round(_DIGITS).tolist()
-    if not scores.degraded:
+    if not np.isnan(scores.members).any():
         return [MemberScores(*ranks) for ranks in rounded]
     return [MemberScores(*(None if math.isnan(rank) else rank for rank in ranks)) for ranks in rounded]

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
         None,
         description="directory of `fraudstream models`: its promoted model is used and followed; not with MODEL_DIR",
     )
+    scorer: str | None = Field(
+        None, description="an installed model of your own, by its entry point's name; absent: the built-in ensemble"
+    )
     model_poll_interval_s: float = Field(
         5.0, gt=0, le=3600, description="how often a worker looks whether another model was promoted"
     )
@@ -73,6 +76,11 @@ class Settings(BaseSettings):
     )
     ensemble_weights: Annotated[tuple[float, float, float], NoDecode] = Field(
         (0.4, 0.4, 0.2), description="forest,autoencoder,lstm; must sum to 1"
+    )
+
+    # Library
+    sink_queue_verdicts: int = Field(
+        20_000, ge=1, description="verdicts that may wait for each sink; what comes then is dropped for it and counted"
     )
 
     # Web view
@@ -144,6 +152,7 @@ class Settings(BaseSettings):
         "redis_host",
         "redis_ssl_cafile",
         "worker_url",
+        "scorer",
         mode="before",
     )
     @classmethod
@@ -172,6 +181,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"MODEL_DIR={self.model_dir} and MODEL_REGISTRY={self.model_registry}: expected one of them; "
                 "unset MODEL_DIR to score with the registry's promoted model, or MODEL_REGISTRY to stay with this one"
+            )
+        if self.scorer is not None and self.model_registry is not None:
+            raise ValueError(
+                f"SCORER={self.scorer} and MODEL_REGISTRY={self.model_registry}: expected one of them; "
+                "a registry holds models of the built-in ensemble only"
+            )
+        if self.scorer is not None and self.contamination_by != "none":
+            raise ValueError(
+                f"SCORER={self.scorer} and CONTAMINATION_BY={self.contamination_by}: expected CONTAMINATION_BY=none; "
+                "thresholds by category are made from what the built-in ensemble was fitted to"
             )
         return self
 

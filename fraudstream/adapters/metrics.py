@@ -22,7 +22,7 @@ class Metrics:
         self.alerts = self._counter("fraudstream_alerts_total", "Verdicts that were flagged.")
         self.late = self._counter("fraudstream_late_total", "Transactions later than the declared lateness.")
         self.duplicates = self._counter("fraudstream_duplicates_total", "Transactions that were seen before.")
-        self.degraded = self._counter("fraudstream_degraded_total", "Verdicts without one of the models.")
+        self.degraded = self._counter("fraudstream_degraded_total", "Verdicts without one of the models or features.")
         self.dead_letters = Counter(
             "fraudstream_dead_letters_total", "Messages refused.", ["reason"], registry=self.registry
         )
@@ -77,6 +77,12 @@ class Metrics:
             buckets=AGE_SECONDS,
             registry=self.registry,
         )
+        self.sink_verdicts = Counter(
+            "fraudstream_sink_verdicts_total",
+            "Committed verdicts for each sink: delivered, dropped (its queue was full) or failed (it raised).",
+            ["sink", "outcome"],
+            registry=self.registry,
+        )
         self.partitions = Gauge("fraudstream_partitions", "Source partitions owned.", registry=self.registry)
         self.ready = Gauge("fraudstream_ready", "1 when the worker is ready.", registry=self.registry)
 
@@ -96,8 +102,10 @@ class Metrics:
         if outcome.computed is not None:
             self.late.inc(int((outcome.computed.status == LATE).sum()))
             self.duplicates.inc(int((outcome.computed.status == DUPLICATE).sum()))
-        if outcome.scores is not None and outcome.scores.degraded:
-            self.degraded.inc(sum(bool(outcome.scores.degraded_of(row)) for row in range(len(outcome.verdicts))))
+        scores, computed = outcome.scores, outcome.computed
+        if scores is not None and computed is not None and (scores.degraded or computed.failed):
+            rows = range(len(outcome.verdicts))
+            self.degraded.inc(sum(bool(scores.degraded_of(row) or computed.failed_of(row)) for row in rows))
 
     def observe_checkpoint(self, seconds: float) -> None:
         """Notes how long a checkpoint took."""

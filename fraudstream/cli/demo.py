@@ -20,9 +20,9 @@ from fraudstream.cli.demo_source import Source, from_file, simulated
 from fraudstream.cli.live import LiveView
 from fraudstream.cli.output import columns_option, json_option, write_json
 from fraudstream.cli.stream_client import Pace, SeenVerdict, StreamClient, Tally, cpu_seconds
-from fraudstream.cli.worker_process import WorkerProcess
 from fraudstream.errors import BrokerError
 from fraudstream.settings import Settings, load_settings
+from fraudstream.worker_process import WorkerProcess
 
 EMBEDDED = "embedded"
 MOST_IN_FLIGHT = 5_000

@@ -135,6 +135,9 @@ class Lookup:
     async def _profile(self, user_id: str, notes: list[str]) -> tuple[ProfileView | None, float]:
         try:
             (found,) = await self._profiles.find([user_id.encode()])
+            if found is None:
+                notes.append("The user's profile cannot be reached: neither its owner nor the cache answers")
+                return None, 0.0
             return view(found.record), found.age_s
         except (FraudstreamError, ConnectionError) as error:
             notes.append(f"The user's profile is not here: {error}")
