@@ -51,6 +51,7 @@ ONLY_IN = {
     frozenset({"pandas", "polars", "pyarrow"}): {"training", "library"},
     frozenset({"sklearn"}): {"training"},
     frozenset({"hypothesis"}): {"testing"},
+    frozenset({"swagger_ui_bundle"}): {"web"},
     frozenset({"click", "rich"}): {"cli"},
 }
 """Libraries that only some rooms may import."""
