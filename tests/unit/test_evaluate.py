@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fraudstream.decide.reasons import reasons_of
 from fraudstream.errors import DataFileError, SettingsError
-from fraudstream.score.ensemble import MEMBERS, Ensemble
+from fraudstream.score.ensemble import MEMBERS, Ensemble, LeftOut
 from fraudstream.training.evaluate import judge_model
 from fraudstream.training.evaluate_rows import FEWEST_SAMPLE_ROWS, campaign_column, read_labelled
 from fraudstream.training.evaluation import ENSEMBLE, METHODS
@@ -88,9 +88,9 @@ def test_a_member_that_fails_has_no_figures_and_is_named(tmp_path: Path, monkeyp
     raw_scores = Ensemble.raw_scores
 
     def broken(
-        self: Ensemble, inputs: NDArray[np.float32], sequences: NDArray[np.uint32]
+        self: Ensemble, inputs: NDArray[np.float32], sequences: NDArray[np.uint32], left_out: LeftOut | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        raw, surprise = raw_scores(self, inputs, sequences)
+        raw, surprise = raw_scores(self, inputs, sequences, left_out)
         raw[:, MEMBERS.index("lstm")] = np.nan
         return raw, surprise
 
