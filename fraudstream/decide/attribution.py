@@ -158,14 +158,22 @@ class _Echo(NamedTuple):
 
 
 def _device(row: Row) -> list[tuple[str, float]]:
-    """Strangeness is device x (1 + rarity + merchant + tests): a product is shared evenly between its two factors."""
+    """Strangeness is 1 + rarity + merchant + tests.
+
+    Tests and rarity have inputs of their own. A test is one whatever the device, so its part goes to the test; a rare
+    category says nothing new here, it makes the device stranger. The merchant has no other input: it gets half of what
+    it adds, the other half is the device's, without which it would add nothing.
+    """
     tests, rarity = max(min(row[_SMALL], MOST_TESTS), 0.0), max(row[_RARITY], 0.0)
     merchant = max(row[_DEVICE] - 1.0 - rarity - tests, 0.0)
-    halves = 0.5 / (1.0 + rarity + merchant + tests)
+    whole = 1.0 + rarity + merchant + tests
     device = codes.SHARED_DEVICE if row[_DEVICE_USERS] > 1.0 else codes.NEW_DEVICE
-    of_others = [(codes.CARD_TESTING, tests), (codes.NEW_MERCHANT, merchant), (_category_code(row), rarity)]
-    shares = [(code, nats * halves) for code, nats in of_others if nats]
-    return [(device, 1.0 - sum(share for _, share in shares)), *shares]
+    shares = [(device, (1.0 + rarity + merchant / 2.0) / whole)]
+    if tests:
+        shares.append((codes.CARD_TESTING, tests / whole))
+    if merchant:
+        shares.append((codes.NEW_MERCHANT, merchant / 2.0 / whole))
+    return shares
 
 
 def _tail(row: Row) -> list[tuple[str, float]]:

@@ -147,7 +147,7 @@ def test_an_echo_is_shared_out_between_this_amount_and_those_before() -> None:
 
 def test_a_strange_devices_part_is_shared_with_what_makes_it_stranger() -> None:
     values = {"device_strangeness": 6.0, "category_rarity": 2.0, "small_burst_1h": 5.0, "category_visits_30d": 1.0}
-    expected = {"new_device": 1 / 6 + 5 / 12, "card_testing": 1 / 6, "new_merchant": 1 / 12, "rare_category": 1 / 6}
+    expected = {"new_device": 3.5 / 6.0, "card_testing": 2.0 / 6.0, "new_merchant": 0.5 / 6.0}
     assert shares(residuals(device_strangeness=1.0), **values) == pytest.approx(expected)
     alone = shares(residuals(device_strangeness=1.0), device_strangeness=1.0, device_users=3.0)
     assert alone == pytest.approx({"shared_device": 1.0})
