@@ -237,6 +237,7 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("predict", "no request id", without_header("X-Request-ID")),
     ("reasons", "none", changed("/predict", reasons=[])),
     ("reasons", "bare", changed("/predict", reasons=[{"code": "unusual_amount"}])),
+    ("reasons", "other parts", renamed(b'"contribution":0.', b'"contribution":1.')),
     ("reasons", "another type", changed("/predict", anomaly_type="unusual_sequence_of_letters")),
     (
         "reasons",
