@@ -133,7 +133,7 @@ _OPTIONAL = tuple(name for name in _FIELDS if name not in _REQUIRED)
 
 _SHOWN_CHARS = 60
 _ERROR_FIELD = re.compile(r"`\$\.(\w+)`")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _decode = msgspec.json.Decoder(Transaction).decode
 encode_transaction = msgspec.json.Encoder().encode
 
@@ -178,7 +178,7 @@ def _fields_set(transaction: Transaction) -> int:
 def _refuse_control_characters(transaction: Transaction) -> None:
     for name in _FIELDS:
         value = getattr(transaction, name)
-        if isinstance(value, str) and _CONTROL_CHARACTER.search(value):
+        if isinstance(value, str) and CONTROL_CHARACTER.search(value):
             raise RefusedInput(
                 "control_character", f"{name}: expected text without control characters, got {_show(value)}"
             )

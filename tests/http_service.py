@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
@@ -105,10 +107,15 @@ class Client:
         await self.server.close()
 
     async def call(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """One request."""
-        async with self._session.request(method, self.server.make_url(path), data=body, headers=headers) as answer:
+        data = io.BytesIO(body) if isinstance(body, bytes) else body
+        async with self._session.request(method, self.server.make_url(path), data=data, headers=headers) as answer:
             return Reply(answer.status, dict(answer.headers), await answer.read())
 
     async def post(self, fields: object, path: str = "/predict", **headers: str) -> Reply:
@@ -120,13 +127,19 @@ class Client:
 @contextmanager
 def served(process: Process) -> Iterator[str]:
     """Serves from a thread of its own, for tools that ask synchronously; gives the address."""
-    loop = asyncio.new_event_loop()
+    loop, recorder = asyncio.new_event_loop(), process.recorder
+
+    async def stop_recorder(_: web.Application) -> None:
+        if isinstance(recorder, TransactionRecorder):
+            await recorder.stop()
+
     started: list[str] = []
     is_up = threading.Event()
 
     async def start() -> web.AppRunner:
         app = web.Application()
         mount(app, process)
+        app.on_cleanup.append(stop_recorder)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -15,11 +15,14 @@ import pytest
 from pydantic import SecretStr
 
 from fraudstream.adapters.embedded_broker import EmbeddedBroker
+from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.dead_letter import REASONS
 from fraudstream.decide.codes import REASON_CODES
+from fraudstream.detector import load_detector
 from fraudstream.settings import Settings, load_settings
 from fraudstream.topics import changelog_topic, declared_topics
 from tests.checker import end_offsets, ordered_producer, produce, read_topic, until
+from tests.http_service import Client, Process
 from tests.worker import Answer, Worker
 
 JSON = {"Content-Type": "application/json"}
@@ -62,10 +65,11 @@ def post(worker: Worker, body: bytes | dict[str, Any], **headers: str) -> Answer
 
 def assert_error(answer: Answer, status: int, reason: str) -> dict[str, Any]:
     assert answer.status == status, answer.body
-    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Content-Type"] == "application/problem+json"
     said: dict[str, Any] = answer.json()
-    assert said["error"] == reason
+    assert said["reason"] == reason
     assert said["status"] == status
+    assert said["request_id"] == answer.headers["X-Request-ID"]
     assert said["detail"]
     return said
 
@@ -97,7 +101,7 @@ def test_predict_answers_everything_that_the_contract_names(worker: Worker) -> N
 
 
 def test_a_flagged_answer_names_its_leading_reason(worker: Worker) -> None:
-    said = post(worker, EXAMPLE | {"amount": 4_000_000, "timestamp": "2026-01-04T03:33:33Z"}).json()
+    said = post(worker, EXAMPLE | {"transaction_id": "large", "amount": 4_000_000, "timestamp": 1_767_497_613}).json()
     assert said["flagged"], said
     assert said["anomaly_type"] == said["reasons"][0]["code"]
     assert said["anomaly_type"] in ANOMALY_TYPES - {"normal"}
@@ -163,7 +167,7 @@ def test_another_method_is_refused_and_the_right_one_named(worker: Worker, metho
     assert answer.headers["Allow"] == "POST"
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/predict/", "/predict/x", "/..%2f..%2fetc/passwd"])
+@pytest.mark.parametrize("path", ["/nothing", "/predict/", "/predict/x", "/..%2f..%2fetc/passwd"])
 def test_an_unknown_path_is_refused_in_json(worker: Worker, path: str) -> None:
     assert_error(worker.call("GET", path), 404, "not_found")
 
@@ -224,7 +228,8 @@ async def test_predict_reads_the_profile_of_the_stream_and_leaves_it_as_it_is(wo
     def ask(amount: float, name: str) -> dict[str, Any]:
         body = EXAMPLE | {"user_id": "habit", "transaction_id": name, "amount": amount, "timestamp": 1_703_456_001}
         said: dict[str, Any] = post(worker, body).json()
-        return {key: value for key, value in said.items() if key not in {"timestamp", "processing_time_ms"}}
+        own = {"transaction_id", "timestamp", "processing_time_ms"}
+        return {key: value for key, value in said.items() if key not in own}
 
     ends, topics = {}, (changelog, settings.verdicts_topic, settings.transactions_topic, settings.alerts_topic)
     for topic in topics:
@@ -232,13 +237,67 @@ async def test_predict_reads_the_profile_of_the_stream_and_leaves_it_as_it_is(wo
     first = await asyncio.to_thread(ask, 45.67, "asked")
     for number in range(50):
         await asyncio.to_thread(ask, 9_000.0 + number, f"other-{number}")
-    assert await asyncio.to_thread(ask, 45.67, "asked") == first, "the questions in between have left a trace"
+    assert await asyncio.to_thread(ask, 45.67, "asked again") == first, "the questions in between have left a trace"
     assert not first["duplicate"]
-    stranger = EXAMPLE | {"user_id": "stranger", "transaction_id": "asked", "timestamp": 1_703_456_001}
+    stranger = EXAMPLE | {"user_id": "stranger", "transaction_id": "strange", "timestamp": 1_703_456_001}
     assert post(worker, stranger).json()["members"] != first["members"], "the profile had no influence on the answer"
     await asyncio.sleep(3 * settings.checkpoint_interval_s)
     for topic in topics:
         assert await end_offsets(bootstrap, topic) == ends[topic], f"a question has written to {topic}"
+
+
+async def test_a_recorded_transaction_gets_the_same_verdict_in_the_stream_and_counts_there_once(
+    worker: Worker,
+) -> None:
+    bootstrap, settings = worker.settings.kafka_servers or "", worker.settings
+    asked = EXAMPLE | {"user_id": "recorded", "transaction_id": "rec-1"}
+
+    def ask(path: str, fields: dict[str, Any]) -> Answer:
+        return worker.call("POST", path, json.dumps(fields).encode(), JSON)
+
+    answers = [await asyncio.to_thread(ask, "/predict?record=true", asked) for _ in range(3)]
+    assert len({answer.body for answer in answers}) == 1, answers
+    batch = {"transactions": [asked | {"transaction_id": f"rec-{at}", "amount": at} for at in (2, 3)] + [{}]}
+    results = (await asyncio.to_thread(ask, "/predict/batch?record=true", batch)).json()["results"]
+    assert [sorted(one) for one in results] == [["verdict"], ["verdict"], ["problem"]]
+
+    async def of_user() -> dict[str, Any]:
+        records = await read_topic(bootstrap, settings.verdicts_topic)
+        found = [json.loads(record.value) for record in records if record.key == b"recorded"]
+        return {verdict["transaction_id"]: verdict for verdict in found}
+
+    async def all_are_there() -> bool:
+        return len(await of_user()) == 3
+
+    await until(all_are_there, LIMIT_S, "the verdicts on what was recorded")
+    own = {"timestamp", "processing_time_ms", "source_partition", "source_offset", "profile"}
+    said, streamed = answers[0].json(), (await of_user())["rec-1"]
+    assert {k: v for k, v in said.items() if k not in own} == {k: v for k, v in streamed.items() if k not in own}
+    transactions = await read_topic(bootstrap, settings.transactions_topic)
+    assert sum(record.key == b"recorded" for record in transactions) == 3
+
+    async def profile_follows() -> bool:
+        answer = await worker.ask("/profiles/recorded")
+        return answer is not None and answer.status == 200 and answer.json()["lifetime_count"] == 3
+
+    await until(profile_follows, LIMIT_S, "the profile with what was recorded")
+
+
+async def test_what_the_broker_does_not_take_is_refused_and_does_not_come_later(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in Settings.model_fields:
+            patch.delenv(name.upper(), raising=False)
+        settings = load_settings(kafka_servers="127.0.0.1:1", record_timeout_s=0.5)
+    recorder = TransactionRecorder(settings, "127.0.0.1:1")
+    process = Process(settings, load_detector(settings), recorder=recorder)
+    started_s = time.monotonic()
+    async with Client(process) as client:
+        reply = await client.post(EXAMPLE, "/predict?record=true")
+        assert reply.status == 503, reply.body
+        assert reply.json()["reason"] == "not_recorded"
+        assert (await client.post(EXAMPLE)).status == 200
+    await recorder.stop()
+    assert time.monotonic() - started_s < 20
 
 
 async def test_before_it_is_ready_predict_says_when_to_come_again(own_settings: Settings, tmp_path: Path) -> None:
@@ -272,6 +331,22 @@ async def test_with_api_keys_only_who_knows_one_may_ask(own_settings: Settings, 
             assert (await asyncio.to_thread(post, worker, EXAMPLE, X_API_Key=key)).status == 200
         assert worker.call("GET", "/health").status == 200, "a supervisor needs no key"
         assert "first-key" not in worker.log_text()
+
+
+async def test_a_stopping_worker_says_so_before_it_stops_listening(own_settings: Settings, tmp_path: Path) -> None:
+    with Worker(own_settings.model_copy(update={"drain_s": 1.5}), tmp_path) as worker:
+        await worker.ready()
+        stopping = asyncio.create_task(asyncio.to_thread(worker.stop))
+        asked_when_stopping = None
+        while not stopping.done():
+            health = await worker.ask("/health")
+            if health is not None and health.status == 503 and asked_when_stopping is None:
+                assert "stopping" in health.json()["problems"][0]
+                asked_when_stopping = await asyncio.to_thread(post, worker, EXAMPLE)
+            await asyncio.sleep(0.05)
+        assert await stopping == 0, worker.tail()
+        assert asked_when_stopping is not None
+        assert asked_when_stopping.status == 200
 
 
 def test_without_keys_another_address_than_loopback_is_refused(own_settings: Settings, tmp_path: Path) -> None:
