@@ -170,3 +170,36 @@ def test_a_feature_of_ones_own_speaks_for_itself() -> None:
     for name, value in {"log_amount": math.log(8.0), **USUAL}.items():
         row[index_of(name)] = value
     assert said_of_feature(own, 100.0, row) == (math.log(8.0), "log(1 + currency)", None, "2.1, 8 times, 25.00, 100.0")
+
+
+USUAL_65 = {"amount_to_mean_lifetime": math.log(913.4 / 66.1), "lifetime_count": 400.0}
+OF_EXAMPLES: dict[str, dict[str, float]] = {
+    codes.LARGE_AMOUNT: {"amount_z_category": 1.0, **USUAL_65},
+    codes.AMOUNT_FOR_USER: USUAL_65,
+    codes.AMOUNT_FOR_CATEGORY: {
+        "amount_tail_category": math.log(250.0),
+        "category_visits_30d": 3,
+        "amount_to_category_mean_30d": math.log(913.4 / 66.1),
+    },
+    codes.AMOUNT_AT_MERCHANT: {},
+    codes.RECENT_AMOUNTS: USUAL_65,
+    codes.DAY_SPENDING: {"sum_24h": 1240, "sum_ratio_24h": math.log(1241 / 61), "lifetime_count": 400},
+    codes.HIGH_VELOCITY: {"count_1h": 5, "count_30d": 59, "account_age_days": 200},
+    codes.CARD_TESTING: {"small_burst_1h": 3},
+    codes.NEW_DEVICE: {},
+    codes.SHARED_DEVICE: {"device_users": 5},
+    codes.NEW_LOCATION: {},
+    codes.IMPOSSIBLE_TRAVEL: {"distance_km": 5570, "speed_kmh": 6650},
+    codes.NEW_MERCHANT: {},
+    codes.REGULAR_CHARGES: {"merchant_visits_30d": 3},
+    codes.RARE_CATEGORY: {"category_visits_30d": 1, "count_30d": 40},
+    codes.NEW_CATEGORY: {"count_30d": 40},
+    codes.ODD_HOUR: {"hour_rarity": -math.log(0.013), "lifetime_count": 400},
+    codes.DORMANT_ACCOUNT: {"seconds_since_last": 21 * 86_400, "account_age_days": 151, "lifetime_count": 101},
+}
+
+
+@pytest.mark.parametrize("code", LED_BY_FEATURES)
+def test_the_documented_example_is_what_would_be_said(code: str) -> None:
+    name = "echo_z_1d" if code == codes.RECENT_AMOUNTS else ""
+    assert said(code, 912.4, name, **OF_EXAMPLES[code]).text == REASON_CODES[code].example
