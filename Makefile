@@ -32,7 +32,7 @@ test: .venv/.installed-test ## every test that needs no server
 	$(BIN)/python -m pytest -m "not servers" $(ARGS)
 
 .PHONY: test-integration
-test-integration: .venv/.installed-test ## the tests against real servers, which it starts itself (Java and Maven)
+test-integration: .venv/.installed-test ## the tests against real servers, which it starts itself (Java, Maven, Chromium)
 	$(BIN)/python -m pytest -m servers $(ARGS)
 
 .PHONY: lint

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 import faust
@@ -12,25 +14,36 @@ from faust.web.base import BlueprintManager
 from fraudstream.adapters.kafka_client import tls_context
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.adapters.profile_cache import profile_cache
 from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents import transport
+from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
+from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
 from fraudstream.agents.reload import ModelReload
+from fraudstream.agents.results import verdict_topic
 from fraudstream.agents.scoring import Scoring
+from fraudstream.agents.sinks import Sink, Sinks
 from fraudstream.agents.worker import FraudWorker
 from fraudstream.detector import load_detector, warm_up
 from fraudstream.errors import FraudstreamError
 from fraudstream.pipeline import Detector, Outcome
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles, profile_table
+from fraudstream.tables.store import ProfileStore
 from fraudstream.topics import changelog_topic
+from fraudstream.web.cached_profiles import CachedProfiles
+from fraudstream.web.console import mount_console
+from fraudstream.web.live import LiveFeed
+from fraudstream.web.lookup import Lookup
 from fraudstream.web.mount import drain, mount
 
 POLL_RECORDS = 1024
 HEARTBEATS_PER_SESSION = 4
 REQUEST_TIMEOUT_S = 90.0
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  recognised here, bound to only where the settings say
 
 
 class FraudApp(faust.App):
@@ -43,6 +56,10 @@ class FraudApp(faust.App):
     profiles: Profiles
     reload: ModelReload
     metrics: Metrics
+    lookup: Lookup
+    cache_writer: CacheWriter | None
+    """Where REDIS_HOST is set."""
+    sinks: Sinks
     tables: Any
     web: Any
     consumer: Any
@@ -59,6 +76,16 @@ class FraudApp(faust.App):
         """What judges now."""
         return self.scoring.detector
 
+    @cached_property
+    def verdicts(self) -> Any:
+        """The topic of verdicts, for agents of one's own: its values are `Verdict`s, its keys user_ids."""
+        return verdict_topic(self, self.settings.verdicts_topic)
+
+    @cached_property
+    def alerts(self) -> Any:
+        """The topic of alerts, likewise."""
+        return verdict_topic(self, self.settings.alerts_topic)
+
     async def on_first_start(self) -> None:
         """Refuses to start on topics that would break the worker's promises."""
         try:
@@ -69,6 +96,10 @@ class FraudApp(faust.App):
             stop_process("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
         warm_up(self.detector)
         self.add_future(self.reload.run())
+        if self.cache_writer is not None:
+            self.cache_writer.start()
+        for run in self.sinks.runs():
+            self.add_future(run)
         await super().on_first_start()
 
     async def stop(self) -> None:
@@ -79,6 +110,9 @@ class FraudApp(faust.App):
     async def on_shutdown(self) -> None:
         """Lets the producers go, after everything that was judged is committed."""
         await self.worker.stop()
+        if self.cache_writer is not None:
+            await self.cache_writer.stop()
+        await self.sinks.stop()
         await super().on_shutdown()
 
 
@@ -89,6 +123,7 @@ def create_app(
     embedded: bool = False,
     detector: Detector | None = None,
     observe: Callable[[Outcome], None] | None = None,
+    sinks: Iterable[Sink] = (),
 ) -> FraudApp:
     """The Faust app that scores.
 
@@ -98,6 +133,7 @@ def create_app(
         embedded: the broker is the embedded one, which keeps no offsets that come with a transaction.
         detector: a loaded detector; loaded from the settings where None.
         observe: shown every outcome before anything of it is sent.
+        sinks: shown the verdicts of every checkpoint after it is committed.
 
     Raises:
         FraudstreamError: the settings or the model cannot be used; says why.
@@ -111,14 +147,18 @@ def create_app(
     app.profiles = Profiles(table.store, settings.profile_cache_size)
     producers = Producers(settings, bootstrap)
     app.scoring = Scoring(settings, detector, app.profiles, producers, app.metrics, observe)
+    app.sinks = Sinks(sinks, settings.sink_queue_verdicts, app.metrics)
+    if app.sinks:
+        app.scoring.on_committed = app.sinks.offer
     restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
     app.tables.restore = restore
     app.reload = ModelReload(settings, app.scoring, app.metrics)
     recorder = TransactionRecorder(settings, bootstrap)
-    app.worker = FraudWorker(
-        app, settings, app.profiles, producers, restore, app.scoring, app.reload, recorder, app.metrics
-    )
+    assignment = FaustAssignment(app, settings.transactions_topic, producers)
+    sources = WorkerProfiles(settings, app.profiles, assignment, CachedProfiles.of(settings, app.metrics))
+    app.worker = FraudWorker(app, settings, sources, producers, restore, app.scoring, app.reload, recorder, app.metrics)
     app.scoring.lag = app.worker.lag
+    app.cache_writer = _cache_writer(app, table.store, assignment)
     transport.install(
         app,
         settings.transactions_topic,
@@ -128,7 +168,21 @@ def create_app(
     )
     _declare_agent(app)
     mount(app.web.web_app, app.worker)
+    feed = LiveFeed(settings, app.worker.health)
+    app.scoring.watch = feed.observe
+    app.lookup = Lookup(feed.recent, app.worker.profiles)
+    mount_console(app.web.web_app, feed, app.lookup)
+    sources.mount(app.web.web_app)
     return app
+
+
+def _cache_writer(app: FraudApp, store: ProfileStore, assignment: FaustAssignment) -> CacheWriter | None:
+    if app.settings.redis_host is None:
+        return None
+    cache = profile_cache(app.settings, WRITE_TIMEOUT_S)
+    writer = CacheWriter(cache, store, assignment.restored_partitions, app.metrics)
+    app.scoring.committed = writer.hand_over
+    return writer
 
 
 def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
@@ -154,8 +208,15 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
         producer_linger=0,
         web_bind=settings.web_host,
         web_host=settings.web_host,
+        canonical_url=_worker_url(settings),
         web_port=settings.web_port,
     )
+
+
+def _worker_url(settings: Settings) -> str:
+    """Where other workers reach this one; every worker's must be its own, or Faust takes two for one."""
+    host = settings.web_host if settings.web_host not in EVERY_ADDRESS else socket.gethostname()
+    return settings.worker_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}"
 
 
 def _credentials(settings: Settings) -> Any:

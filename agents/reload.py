@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from typing import Protocol
 
 from fraudstream.adapters.metrics import Metrics
-from fraudstream.agents.scoring import Scoring
 from fraudstream.detector import load_detector, model_directory, try_out
 from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
@@ -21,16 +21,29 @@ RETRY_S = 60.0
 """A promoted model that failed is tried again after this long: its volume may have been half mounted."""
 
 
+class Judge(Protocol):
+    """Whoever holds the detector of a process."""
+
+    @property
+    def detector(self) -> Detector:
+        """What judges now."""
+        ...
+
+    async def swap(self, detector: Detector) -> None:
+        """Judges with another one from the next batch on."""
+        ...
+
+
 class ModelReload:
-    """Looks at the registry from time to time, for as long as the worker runs.
+    """Looks at the registry from time to time, for as long as the process runs.
 
     Attributes:
         problem: why the promoted model is not the one in use; None while it is, or without a registry.
     """
 
-    def __init__(self, settings: Settings, scoring: Scoring, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, judge: Judge, metrics: Metrics) -> None:
         self._settings = settings
-        self._scoring = scoring
+        self._judge = judge
         self._metrics = metrics
         self._failed: str | None = None
         self._retry_at_s = 0.0
@@ -47,7 +60,7 @@ class ModelReload:
         promoted = "unknown"
         try:
             promoted = (await asyncio.to_thread(model_directory, self._settings)).name
-            if promoted == self._scoring.detector.model_version:
+            if promoted == self._judge.detector.model_version:
                 self._failed = self.problem = None
                 return False
             if promoted == self._failed and time.monotonic() < self._retry_at_s:
@@ -56,8 +69,8 @@ class ModelReload:
         except Exception as error:  # whatever it is, transactions are still judged by the model in use
             self._fail(promoted, error)
             return False
-        before = self._scoring.detector.model_version
-        await self._scoring.swap(detector)
+        before = self._judge.detector.model_version
+        await self._judge.swap(detector)
         self._metrics.observe_reload(detector.model_version)
         self._failed = self.problem = None
         log.info("model %s was promoted and is in use, before it %s", detector.model_version, before)
@@ -68,7 +81,7 @@ class ModelReload:
         reason = str(error) or type(error).__name__
         problem = f"the promoted model ({promoted}) is not in use: {reason}"
         if problem != self.problem:  # once, not every few seconds
-            log.error("%s; %s goes on", problem, self._scoring.detector.model_version)
+            log.error("%s; %s goes on", problem, self._judge.detector.model_version)
         self.problem, self._failed = problem, promoted
         self._retry_at_s = time.monotonic() + RETRY_S
 

@@ -17,7 +17,7 @@ from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents.fatal import EXIT_FAULT, EXIT_FENCED, stop_process
 from fraudstream.agents.producers import Message, Producers, dead_letter_message, group_by_partition
 from fraudstream.errors import Fenced
-from fraudstream.pipeline import Detector, Outcome, process
+from fraudstream.pipeline import Detector, Emitted, Outcome, process
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles
 from fraudstream.topics import changelog_topic
@@ -47,6 +47,9 @@ class Scoring:
 
     Attributes:
         detector: what judges now; the one place of the process that holds it. Changed by `swap` alone.
+        committed: is shown the profiles of each checkpoint, by partition, once they are committed; must not wait.
+        on_committed: is handed the verdicts of each checkpoint once they are committed, in order; must not wait.
+            None: nobody asked, and no verdict is kept.
     """
 
     def __init__(
@@ -72,7 +75,11 @@ class Scoring:
         self._checkpointed_s = time.monotonic()
         self._waiting: list[Event] = []
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
+        self.committed: Callable[[dict[int, list[tuple[bytes, bytes]]]], None] = lambda _changed: None
+        self.on_committed: Callable[[list[Emitted]], None] | None = None
+        self._uncommitted: list[Emitted] = []
         self.lag: Callable[[], int] = lambda: 0
+        self.watch: Callable[[Outcome, float], None] | None = None
         self.processed = 0
         self.positions: dict[int, int] = {}
         self.last_progress_s = time.monotonic()
@@ -106,7 +113,11 @@ class Scoring:
             self._profiles.put(outcome.profiles)
             await self._end_commit()  # a partition has one open transaction at a time
             await self._send(outcome)
-            self._metrics.observe_batch(outcome, time.monotonic() - started_s)
+            took_s = time.monotonic() - started_s
+            if self.on_committed is not None:
+                self._uncommitted += outcome.verdicts
+            self._metrics.observe_batch(outcome, took_s)
+            self._show(outcome, took_s)
             await asyncio.sleep(0)
         for event in events:
             self._events.append(event)
@@ -114,6 +125,16 @@ class Scoring:
         self.positions.update(self._next_offsets)
         self.processed += len(records)
         self.last_progress_s = time.monotonic()
+
+    def _show(self, outcome: Outcome, took_s: float) -> None:
+        """Shows a batch to whoever watches; that must never stop what is watched."""
+        if self.watch is None:
+            return
+        try:
+            self.watch(outcome, took_s)
+        except Exception:
+            log.exception("the console shows no more verdicts until the next start; judging goes on")
+            self.watch = None
 
     async def _send(self, outcome: Outcome) -> None:
         verdicts = group_by_partition((v.partition, (v.key, v.value, v.headers)) for v in outcome.verdicts)
@@ -178,7 +199,8 @@ class Scoring:
         offsets, self._next_offsets = self._next_offsets, {}
         # Taken here and not in the task: it starts later, and the next batch may have changed profiles by then.
         changed = self._profiles.begin_commit()
-        self._commit = asyncio.ensure_future(self._checkpoint(events, offsets, changed))
+        verdicts, self._uncommitted = self._uncommitted, []
+        self._commit = asyncio.ensure_future(self._checkpoint(events, offsets, changed, verdicts))
 
     async def _end_commit(self) -> None:
         if self._commit is not None:
@@ -186,7 +208,11 @@ class Scoring:
             self._commit = None
 
     async def _checkpoint(
-        self, events: list[Event], offsets: dict[int, int], changed: dict[int, list[tuple[bytes, bytes]]]
+        self,
+        events: list[Event],
+        offsets: dict[int, int],
+        changed: dict[int, list[tuple[bytes, bytes]]],
+        verdicts: list[Emitted],
     ) -> None:
         started_s = time.monotonic()
         partitions = sorted(offsets)
@@ -197,9 +223,12 @@ class Scoring:
             )
         )
         self._profiles.end_commit(dict(zip(partitions, ends, strict=True)))
+        self.committed(changed)
         if self.ack is not None:
             for event in events:
                 await self.ack(event)
+        if self.on_committed is not None and verdicts:
+            self.on_committed(verdicts)
         self._metrics.observe_checkpoint(time.monotonic() - started_s)
 
 

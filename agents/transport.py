@@ -225,11 +225,12 @@ class ChunkConsumer(driver.Consumer):
         return last + 1
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
-        # The checkpoint's transaction has committed them; a second commit, later, could set them back.
+        # The checkpoint's transaction has committed the chunks'; a second commit, later, could set them back.
         if not self.commits_in_transaction:
             return await super()._commit_offsets(offsets, start_new_transaction)
-        self._committed_offset.update(offsets)
-        return True
+        self._committed_offset.update({tp: at for tp, at in offsets.items() if tp.topic == self.chunked_topic})
+        of_others = {tp: at for tp, at in offsets.items() if tp.topic != self.chunked_topic}
+        return await super()._commit_offsets(of_others, start_new_transaction) if of_others else True
 
 
 def install(

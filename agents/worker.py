@@ -1,10 +1,9 @@
-"""What one worker process is made of, and what it is to the HTTP routes: their `Service`, with its own table."""
+"""What one worker process is made of, and what it is to the HTTP routes: their `Service`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from faust.types import TP
@@ -12,16 +11,14 @@ from faust.types import TP
 import fraudstream
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.transaction_recorder import TransactionRecorder
+from fraudstream.agents.owners import WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore
 from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.scoring import Scoring, give_up
-from fraudstream.errors import RefusedInput
 from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
-from fraudstream.tables.profiles import Profiles
-from fraudstream.web.profile_source import FoundProfile
-from fraudstream.web.service import NOT_OWNED, AnswerStore, HealthReport
+from fraudstream.web.service import AnswerStore, HealthReport
 
 STUCK_AFTER_S = 30.0
 """A worker that has lag and judged nothing for this long is not ready, though the process lives."""
@@ -40,7 +37,7 @@ class FraudWorker:
         self,
         app: Any,
         settings: Settings,
-        profiles: Profiles,
+        profiles: WorkerProfiles,
         producers: Producers,
         restore: ProfileRestore,
         scoring: Scoring,
@@ -51,7 +48,7 @@ class FraudWorker:
         self._app = app
         self.settings = settings
         self.metrics = metrics
-        self.profiles = OwnTable(self, app, profiles)
+        self.profiles = profiles
         self.recorder = recorder
         self._producers = producers
         self._restore = restore
@@ -71,6 +68,7 @@ class FraudWorker:
         """Lets the producers go."""
         await self.recorder.stop()
         await self._producers.stop()
+        await self.profiles.close()
 
     async def checkpoint_regularly(self) -> None:
         """Checkpoints while the stream is idle, for as long as the process lives."""
@@ -127,31 +125,3 @@ class FraudWorker:
     def detector(self) -> Detector:
         """What judges now."""
         return self._scoring.detector
-
-
-class OwnTable:
-    """The profiles of the partitions that a worker owns, with what is not yet committed on top."""
-
-    def __init__(self, worker: FraudWorker, app: Any, profiles: Profiles) -> None:
-        self._worker = worker
-        self._app = app
-        self._profiles = profiles
-
-    async def find(self, keys: Sequence[bytes]) -> list[FoundProfile]:
-        """The profile of each user key.
-
-        Raises:
-            RefusedInput: `not_owned`, where another worker has a user.
-        """
-        return [FoundProfile(self._load(key), "table", 0.0) for key in keys]
-
-    def _load(self, key: bytes) -> bytes:
-        settings, partitions = self._worker.settings, self._worker.partitions()
-        record = self._profiles.find(partitions, key)
-        if not record and len(partitions) < settings.topic_partitions:
-            home = self._app.consumer._thread.key_partition(settings.transactions_topic, key)
-            if home is not None and home not in partitions:
-                raise RefusedInput(
-                    NOT_OWNED, f"user_id: expected a user of partitions {list(partitions)}, this one is of {home}"
-                )
-        return record

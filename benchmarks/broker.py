@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,6 +17,9 @@ from tests.servers.kafka import KafkaCluster
 
 REQUEST_TIMEOUT_S = 30.0
 READ_RECORDS = 10_000
+RETRY_S = 0.1
+ON_THE_MOVE = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+"""What a broker says that has just been started: a moment later it answers."""
 
 
 class _Identity(msgspec.Struct, gc=False):
@@ -89,11 +93,18 @@ class Offsets:
         Raises:
             BrokerError: the broker does not answer.
         """
-        try:
-            found = self._client.committed(self._partitions, REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            raise BrokerError(f"expected the committed offsets of the case's group, got {error}") from None
+        deadline_s = time.monotonic() + REQUEST_TIMEOUT_S
+        while (found := self._ask(time.monotonic() > deadline_s)) is None:
+            time.sleep(RETRY_S)
         return sum(max(partition.offset, 0) for partition in found)
+
+    def _ask(self, is_late: bool) -> list[TopicPartition] | None:
+        try:
+            return self._client.committed(self._partitions, REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() in ON_THE_MOVE and not is_late:
+                return None
+            raise BrokerError(f"expected the committed offsets of the case's group, got {error}") from None
 
     def close(self) -> None:
         """Lets the client go."""

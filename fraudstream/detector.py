@@ -6,10 +6,13 @@ import gc
 from pathlib import Path
 
 from fraudstream.decide.policy import Policy
+from fraudstream.errors import SettingsError
 from fraudstream.features.engine import FeatureEngine
 from fraudstream.pipeline import Detector, process
 from fraudstream.score import artifact
+from fraudstream.score.exchange import OwnEnsemble
 from fraudstream.score.registry import Registry
+from fraudstream.score.scorer import Scorer, find_scorer
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
 
@@ -25,12 +28,21 @@ def model_directory(settings: Settings) -> Path:
     return settings.model_dir or artifact.DEFAULT_MODEL
 
 
-def load_detector(settings: Settings) -> Detector:
+def load_detector(settings: Settings, scorer: Scorer | None = None) -> Detector:
     """Loads the model that the settings name, or the one in the package.
+
+    Args:
+        settings: which model, and from where on it flags.
+        scorer: a model of one's own in its place; what features compare with still comes from the settings' model.
 
     Raises:
         ModelError, ModelMismatch: the model cannot be used; says why.
+        SettingsError: the settings ask for what only the built-in ensemble has.
     """
+    if scorer is None and settings.scorer is not None:
+        scorer = find_scorer(settings.scorer, settings)
+    if scorer is not None:
+        return _own_detector(settings, OwnEnsemble(scorer))
     model = artifact.load(model_directory(settings), settings.ensemble_weights)
     return Detector(
         engine=FeatureEngine(settings.allowed_lateness_s, model.reference),
@@ -38,6 +50,22 @@ def load_detector(settings: Settings) -> Detector:
         policy=Policy.of(settings.contamination, settings.contamination_by, model.ensemble),
         weights=settings.ensemble_weights,
         model_version=model.manifest.model_version,
+    )
+
+
+def _own_detector(settings: Settings, ensemble: OwnEnsemble) -> Detector:
+    if settings.model_registry is not None or settings.contamination_by != "none":
+        raise SettingsError(
+            f"scorer {ensemble.version}: expected neither MODEL_REGISTRY nor CONTAMINATION_BY, which belong to the "
+            "built-in ensemble; unset them"
+        )
+    reference = artifact.load_reference(model_directory(settings))
+    return Detector(
+        engine=FeatureEngine(settings.allowed_lateness_s, reference),
+        ensemble=ensemble,
+        policy=Policy(settings.contamination),
+        weights=settings.ensemble_weights,
+        model_version=ensemble.version,
     )
 
 

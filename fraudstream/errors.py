@@ -3,13 +3,15 @@
 FraudstreamError                every error that is ours
 ├── RefusedInput                a message or request that cannot be scored (goes to dead-letters, or HTTP 400)
 ├── SettingsError               an environment variable or option is wrong or missing
-├── DataFileError               a file of transactions lacks a column or holds values that cannot be read
+├── DataFileError               a file or frame of transactions lacks a column or holds values that cannot be read
 ├── ModelError                  a model directory cannot be used
 │   └── ModelMismatch           its manifest does not fit this code
+├── FeatureError                a feature of one's own cannot be used
 ├── ProfileError                a stored profile cannot be read (corrupt, or from a newer version)
 ├── EvidenceError               there is no evidence of a transaction, or it cannot be read
 ├── TopicError                  a topic is missing or has the wrong number of partitions
 ├── BrokerError                 the broker cannot be reached or refuses
+├── CacheUnavailable            Redis cannot be reached, is slow, full or refuses
 └── Fenced                      another worker owns this partition now: this process is the past
 """
 
@@ -37,7 +39,7 @@ class SettingsError(FraudstreamError):
 
 
 class DataFileError(FraudstreamError):
-    """A file of transactions cannot be used."""
+    """A file or frame of transactions cannot be used."""
 
 
 class ModelError(FraudstreamError):
@@ -46,6 +48,10 @@ class ModelError(FraudstreamError):
 
 class ModelMismatch(ModelError):
     """A model's manifest does not fit this code (another feature catalogue, format or file content)."""
+
+
+class FeatureError(FraudstreamError):
+    """A feature of one's own is declared wrongly, cannot be loaded, or came too late for the catalogue."""
 
 
 class ProfileError(FraudstreamError):
@@ -62,6 +68,10 @@ class TopicError(FraudstreamError):
 
 class BrokerError(FraudstreamError):
     """The broker cannot be reached, or refuses what was asked."""
+
+
+class CacheUnavailable(FraudstreamError):
+    """The cache of profiles cannot be reached, does not answer in time, or refuses what was asked."""
 
 
 class Fenced(FraudstreamError):

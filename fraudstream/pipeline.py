@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.decide.policy import Policy
@@ -24,6 +25,7 @@ from fraudstream.errors import FraudstreamError, ProfileError, RefusedInput
 from fraudstream.evidence import Header, evidence_headers, features_headers
 from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
 from fraudstream.score.ensemble import Ensemble, LeftOut, Scores
+from fraudstream.score.exchange import OwnEnsemble
 from fraudstream.state.event import EVENT_WORDS, pack
 from fraudstream.state.profile import upgrade
 from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
@@ -63,7 +65,7 @@ class Detector:
     """What judges: feature computation, models and policy, all immutable while the process runs."""
 
     engine: FeatureEngine
-    ensemble: Ensemble
+    ensemble: Ensemble | OwnEnsemble
     policy: Policy
     weights: tuple[float, float, float]
     model_version: str
@@ -92,6 +94,7 @@ class Outcome:
         profiles: changed records by (source partition, user key).
         computed: features, sequences and status of the accepted transactions, None if there were none.
         scores: what the models said of them.
+        received_ms: (n,) the broker's time of each of them.
     """
 
     verdicts: list[Emitted] = field(default_factory=list)
@@ -99,6 +102,7 @@ class Outcome:
     profiles: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
     computed: Computed | None = None
     scores: Scores | None = None
+    received_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(slots=True)
@@ -140,6 +144,7 @@ def process(detector: Detector, records: Sequence[SourceRecord], load: LoadProfi
         return outcome
     computed = outcome.computed = _compute(detector, batch, profiles)
     scores = outcome.scores = detector.ensemble.score(computed.features, computed.sequences)
+    outcome.received_ms = np.fromiter((source.timestamp for source in batch.sources), np.int64, len(batch.sources))
     _emit(detector, batch, computed, scores, outcome)
     for user, at in batch.slots.items():
         if computed.changed[at]:
@@ -315,7 +320,7 @@ def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Sco
     confidence = detector.policy.confidence(scores.anomaly, thresholds).round(_DIGITS).tolist()
     members = _member_scores(scores)
     flagged, rounded_thresholds = (scores.anomaly > thresholds).tolist(), thresholds.round(_DIGITS).tolist()
-    status, degraded = computed.status.tolist(), bool(scores.degraded)
+    status, degraded = computed.status.tolist(), bool(scores.degraded or computed.failed)
     for at, (source, transaction) in enumerate(zip(batch.sources, batch.transactions, strict=True)):
         reasons: tuple[Reason, ...] = ()
         if flagged[at]:
@@ -347,12 +352,12 @@ def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Sco
             source_offset=source.offset if from_stream else None,
             late=status[at] == LATE,
             duplicate=status[at] == DUPLICATE,
-            degraded=scores.degraded_of(at) if degraded else (),
+            degraded=scores.degraded_of(at) + computed.failed_of(at) if degraded else (),
         )
 
 
 def _member_scores(scores: Scores) -> list[MemberScores]:
     rounded = scores.members.round(_DIGITS).tolist()
-    if not scores.degraded:
+    if not np.isnan(scores.members).any():
         return [MemberScores(*ranks) for ranks in rounded]
     return [MemberScores(*(None if math.isnan(rank) else rank for rank in ranks)) for ranks in rounded]

@@ -6,6 +6,7 @@ Names are environment variables in upper case. A secret may also come as a file:
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -63,6 +64,9 @@ class Settings(BaseSettings):
         None,
         description="directory of `fraudstream models`: its promoted model is used and followed; not with MODEL_DIR",
     )
+    scorer: str | None = Field(
+        None, description="an installed model of your own, by its entry point's name; absent: the built-in ensemble"
+    )
     model_poll_interval_s: float = Field(
         5.0, gt=0, le=3600, description="how often a worker looks whether another model was promoted"
     )
@@ -72,6 +76,11 @@ class Settings(BaseSettings):
     )
     ensemble_weights: Annotated[tuple[float, float, float], NoDecode] = Field(
         (0.4, 0.4, 0.2), description="forest,autoencoder,lstm; must sum to 1"
+    )
+
+    # Library
+    sink_queue_verdicts: int = Field(
+        20_000, ge=1, description="verdicts that may wait for each sink; what comes then is dropped for it and counted"
     )
 
     # Web view
@@ -102,7 +111,28 @@ class Settings(BaseSettings):
     access_log: bool = Field(True, description="one line of log for each request, without personal data")
 
     # Stores
-    redis_host: str | None = None
+    redis_host: str | None = Field(
+        None,
+        description="keeps copies of profiles: HOST, HOST:PORT, redis:// or rediss:// (TLS); absent: in the process",
+    )
+    redis_username: str | None = None
+    redis_password: SecretStr | None = None
+    redis_ssl_cafile: Path | None = Field(None, description="CA bundle for rediss://; absent: the system's")
+    profile_ttl_s: float = Field(
+        35 * 86400, ge=60, description="a copy in Redis that was not written for this long goes"
+    )
+    profile_source: Literal["owner", "cache"] = Field(
+        "owner", description="where /predict gets profiles that another worker owns: from it, or from Redis"
+    )
+    profile_timeout_s: float = Field(
+        0.25, gt=0, le=30, description="how long /predict waits for another worker or Redis"
+    )
+    worker_url: str | None = Field(
+        None, description="http://HOST:PORT at which other workers reach this one; absent: WEB_HOST and WEB_PORT"
+    )
+    worker_key: SecretStr | None = Field(
+        None, description="what workers show each other when they ask for profiles; absent: the first of API_KEYS"
+    )
     postgres_url: SecretStr | None = None
 
     @field_validator("ensemble_weights", mode="before")
@@ -117,10 +147,35 @@ class Settings(BaseSettings):
             raise ValueError("expected three weights >= 0 that sum to 1")
         return value
 
-    @field_validator("model_dir", "model_registry", "api_key_hashes_file", mode="before")
+    @field_validator(
+        "model_dir",
+        "model_registry",
+        "api_key_hashes_file",
+        "redis_host",
+        "redis_ssl_cafile",
+        "worker_url",
+        "scorer",
+        mode="before",
+    )
     @classmethod
     def _blank_is_absent(cls, value: object) -> object:
         return None if value == "" else value  # "" would be the current directory
+
+    @field_validator("worker_url")
+    @classmethod
+    def _is_a_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/\s]+:\d+/?", value):
+            raise ValueError(f"expected http://HOST:PORT, got {value!r}")
+        return value and value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _a_cache_to_read(self) -> Settings:
+        if self.profile_source == "cache" and self.redis_host is None:
+            raise ValueError(
+                "PROFILE_SOURCE=cache: expected REDIS_HOST, where workers leave copies of profiles; "
+                "set it, or PROFILE_SOURCE=owner"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source_of_the_model(self) -> Settings:
@@ -128,6 +183,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"MODEL_DIR={self.model_dir} and MODEL_REGISTRY={self.model_registry}: expected one of them; "
                 "unset MODEL_DIR to score with the registry's promoted model, or MODEL_REGISTRY to stay with this one"
+            )
+        if self.scorer is not None and self.model_registry is not None:
+            raise ValueError(
+                f"SCORER={self.scorer} and MODEL_REGISTRY={self.model_registry}: expected one of them; "
+                "a registry holds models of the built-in ensemble only"
+            )
+        if self.scorer is not None and self.contamination_by != "none":
+            raise ValueError(
+                f"SCORER={self.scorer} and CONTAMINATION_BY={self.contamination_by}: expected CONTAMINATION_BY=none; "
+                "thresholds by category are made from what the built-in ensemble was fitted to"
             )
         return self
 
@@ -167,7 +232,7 @@ class Settings(BaseSettings):
     def masked(self) -> dict[str, str]:
         """Every setting as text with secrets hidden, for `fraudstream doctor` and logs."""
         return {
-            name.upper(): "********" if isinstance(value, SecretStr) else "" if value is None else _as_text(value)
+            name.upper(): "********" if isinstance(value, SecretStr) else "" if value is None else _as_text(name, value)
             for name, value in ((name, getattr(self, name)) for name in type(self).model_fields)
         }
 
@@ -224,5 +289,7 @@ def load_settings(**overrides: Any) -> Settings:
         raise SettingsError("; ".join(problems)) from None
 
 
-def _as_text(value: object) -> str:
+def _as_text(name: str, value: object) -> str:
+    if name == "redis_host":
+        return re.sub(r"//[^/]*@", "//********@", str(value))  # a URL may hold a password
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

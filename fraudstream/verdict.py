@@ -36,7 +36,8 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 
 
 class MemberScores(msgspec.Struct, frozen=True, gc=False):
-    """What each model says: the share of reference traffic that it finds less unusual; null where it failed.
+    """What each model says: the share of reference traffic that it finds less unusual; null where it failed, and where
+    a model of one's own scores in the place of the three.
 
     Attributes:
         forest: of the Isolation Forest.
@@ -71,7 +72,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         source_offset: of the transaction in its partition; null for /predict.
         late: the event came later than the declared lateness.
         duplicate: this transaction_id was seen before; state was not changed again.
-        degraded: models that failed and are left out of the score.
+        degraded: models that failed and are left out of the score, and features of one's own that failed.
     """
 
     transaction_id: str

@@ -7,6 +7,7 @@ one; without them a profile read costs five times as much (an 8 MiB cache and no
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import rocksdict
@@ -66,3 +67,14 @@ class ProfileStore(Store):
     def items(self, partition: int) -> Iterable[tuple[bytes, bytes]]:  # type: ignore[override]
         """All keys and values of a partition; for checks and exports, never from a view."""
         return ((key, value) for key, value in self._db_for_partition(partition).items() if key != self.offset_key)
+
+    def after(self, partition: int, key: bytes, count: int) -> list[tuple[bytes, bytes]]:
+        """The next keys and values of a partition in the order of keys; fewer than `count` at the end.
+
+        Holds nothing open in between, so that a slow walk keeps no old files on the disk.
+
+        Args:
+            key: the last one of the walk so far, empty at its start.
+        """
+        found = list(islice(self._db_for_partition(partition).items(from_key=key), count + 2))
+        return [(name, value) for name, value in found if name not in (key, self.offset_key)][:count]

@@ -7,6 +7,9 @@ tables      the core and Faust
 training    the core; the only room that may import scikit-learn, pyarrow and pandas
 agents      every room but the command line
 cli         every room, but only when a command runs
+library     every room but the command line: what `import fraudstream` gives; nothing inside may depend on it
+testing     the same, for the tests of users
+face        fraudstream/__init__.py: any of these, but only when a name is asked for; nobody inside takes names from it
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ FOLDERS = {"fraudstream": "fraudstream", "agents": "fraudstream.agents"} | {
 }
 """Folder in the checkout -> name under which it is installed."""
 
-OUTER_ROOMS = ("adapters", "web", "tables", "training", "agents", "cli")
+OUTER_ROOMS = ("adapters", "web", "tables", "training", "agents", "cli", "library", "testing")
+FACE = "fraudstream"
+"""The package itself: every room may ask it for its version, and only users for the names that it gathers."""
 MAY_IMPORT = {
     "core": {"core"},
     "adapters": {"core", "adapters"},
@@ -30,6 +35,9 @@ MAY_IMPORT = {
     "training": {"core", "training"},
     "agents": {"core", "adapters", "web", "tables", "training", "agents"},
     "cli": {"core", "adapters", "web", "tables", "training", "agents", "cli"},
+    "library": {"core", "adapters", "web", "tables", "training", "agents", "library"},
+    "testing": {"core", "adapters", "web", "tables", "training", "agents", "library", "testing"},
+    "face": {"core", "agents", "library", "testing"},
 }
 
 ONLY_IN = {
@@ -40,7 +48,9 @@ ONLY_IN = {
     frozenset({"faust", "mode"}): {"tables", "agents", "cli"},
     frozenset({"rocksdict"}): {"tables", "agents"},
     frozenset({"aiohttp"}): {"adapters", "web", "agents", "cli"},
-    frozenset({"pandas", "polars", "pyarrow", "sklearn"}): {"training"},
+    frozenset({"pandas", "polars", "pyarrow"}): {"training", "library"},
+    frozenset({"sklearn"}): {"training"},
+    frozenset({"hypothesis"}): {"testing"},
     frozenset({"click", "rich"}): {"cli"},
 }
 """Libraries that only some rooms may import."""
@@ -93,16 +103,12 @@ def room(module: str) -> str:
 
 
 def _breaches(module: str, *, is_package: bool, tree: ast.Module) -> Iterator[tuple[int, str]]:
-    here = room(module)
-    for found in imports(module, is_package=is_package, tree=tree):
+    here = "face" if module == FACE else room(module)
+    for found in (*imports(module, is_package=is_package, tree=tree), *lazy_imports(module, tree)):
         if found.library in FOLDERS and found.library != "fraudstream":
             yield found.line, f"imports {found.name}: its installed name is fraudstream.{found.name}"
         elif found.library == "fraudstream":
-            there = room(found.name)
-            if there not in MAY_IMPORT[here]:
-                yield found.line, f"({here}) may not import {found.name} ({there})"
-            elif here == "cli" and there not in {"cli", "core"} and found.runs_at_import:
-                yield found.line, f"imports {found.name} ({there}) when it is imported, not when the command runs"
+            yield from ((found.line, breach) for breach in _wrong_ways(here, found))
         for libraries, rooms in ONLY_IN.items():
             if found.library in libraries and here not in rooms:
                 yield found.line, f"({here}) may not import {found.name}: only {', '.join(sorted(rooms))} may"
@@ -128,6 +134,30 @@ def imports(module: str, *, is_package: bool, tree: ast.Module) -> Iterator[Impo
             for argument in node.args[:1]:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                     yield Import(argument.value, node.lineno, runs_at_import)
+
+
+def _wrong_ways(here: str, found: Import) -> Iterator[str]:
+    """What is wrong with an import of one of our own rooms."""
+    there = room(found.name)
+    if there not in MAY_IMPORT[here]:
+        yield f"({here}) may not import {found.name} ({there})"
+    elif here == "cli" and there not in {"cli", "core"} and found.runs_at_import:
+        yield f"imports {found.name} ({there}) when it is imported, not when the command runs"
+    elif here == "face" and found.runs_at_import:
+        yield f"imports {found.name} when it is imported, not when a name is asked for"
+    elif here != "face" and found.name.removeprefix(f"{FACE}.")[:1].isupper():
+        yield f"takes {found.name} from the face, which is for users: import it where it lives"
+
+
+def lazy_imports(module: str, tree: ast.Module) -> Iterator[Import]:
+    """What the face imports when a name is asked for: the values of its table, module:attribute."""
+    if module != FACE:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            for value in node.values:
+                if isinstance(value, ast.Constant) and isinstance(value.value, str) and ":" in value.value:
+                    yield Import(value.value.rstrip(":").replace(":", "."), value.lineno, runs_at_import=False)
 
 
 def _walk(node: ast.AST, *, runs_at_import: bool) -> Iterator[tuple[ast.AST, bool]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -15,13 +16,19 @@ from fraudstream.settings import Settings, load_settings
 from tests.servers.jars import ServerUnavailableError
 
 if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
     from tests.servers.kafka import KafkaCluster
+    from tests.servers.redis import RedisServer
+
+SERVERS = frozenset({"browser", "kafka", "redis"})
+"""Fixtures of what is installed beside Python: servers, and the browser."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for a real server is marked so, and cannot be forgotten."""
     for item in items:
-        if "kafka" in getattr(item, "fixturenames", ()):
+        if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
 
 
@@ -44,6 +51,32 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
         missing(str(error))
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A real Chromium, one for each test."""
+    from tests.servers.browser import chromium_browser
+
+    try:
+        async with chromium_browser() as started:
+            yield started
+    except ServerUnavailableError as error:
+        missing(str(error))
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A real Redis, one for each test: it may be killed and started again."""
+    from tests.servers.redis import RedisServer
+
+    server = RedisServer(directory=tmp_path)
+    try:
+        server.start()
+    except ServerUnavailableError as error:
+        missing(str(error))
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from fraudstream.pipeline import Outcome
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+AGE_SECONDS = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0, 604_800.0, 2_592_000.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -21,7 +22,7 @@ class Metrics:
         self.alerts = self._counter("fraudstream_alerts_total", "Verdicts that were flagged.")
         self.late = self._counter("fraudstream_late_total", "Transactions later than the declared lateness.")
         self.duplicates = self._counter("fraudstream_duplicates_total", "Transactions that were seen before.")
-        self.degraded = self._counter("fraudstream_degraded_total", "Verdicts without one of the models.")
+        self.degraded = self._counter("fraudstream_degraded_total", "Verdicts without one of the models or features.")
         self.dead_letters = Counter(
             "fraudstream_dead_letters_total", "Messages refused.", ["reason"], registry=self.registry
         )
@@ -50,6 +51,38 @@ class Metrics:
             ["model_version"],
             registry=self.registry,
         )
+        self.cache_writes = self._counter("fraudstream_cache_writes_total", "Copies of profiles left in the cache.")
+        self.cache_drops = self._counter(
+            "fraudstream_cache_drops_total", "Copies dropped before the cache took them; they are written again later."
+        )
+        self.cache_failures = Counter(
+            "fraudstream_cache_failures_total",
+            "Calls to the cache that failed.",
+            ["operation"],
+            registry=self.registry,
+        )
+        for operation in ("read", "write"):
+            self.cache_failures.labels(operation)  # 0 before the first failure, so that an alert can count from it
+        self.cache_hits = self._counter("fraudstream_cache_hits_total", "Users found in the cache.")
+        self.cache_misses = self._counter("fraudstream_cache_misses_total", "Users not found in the cache.")
+        self.cache_fallbacks = self._counter(
+            "fraudstream_cache_fallbacks_total", "Users judged by this process' own older copy, or as unknown."
+        )
+        self.cache_waiting = Gauge(
+            "fraudstream_cache_waiting", "Changed profiles that the cache does not have yet.", registry=self.registry
+        )
+        self.profile_age_seconds = Histogram(
+            "fraudstream_profile_age_seconds",
+            "Time since the profile that was judged by was written to the cache.",
+            buckets=AGE_SECONDS,
+            registry=self.registry,
+        )
+        self.sink_verdicts = Counter(
+            "fraudstream_sink_verdicts_total",
+            "Committed verdicts for each sink: delivered, dropped (its queue was full) or failed (it raised).",
+            ["sink", "outcome"],
+            registry=self.registry,
+        )
         self.partitions = Gauge("fraudstream_partitions", "Source partitions owned.", registry=self.registry)
         self.ready = Gauge("fraudstream_ready", "1 when the worker is ready.", registry=self.registry)
 
@@ -69,8 +102,10 @@ class Metrics:
         if outcome.computed is not None:
             self.late.inc(int((outcome.computed.status == LATE).sum()))
             self.duplicates.inc(int((outcome.computed.status == DUPLICATE).sum()))
-        if outcome.scores is not None and outcome.scores.degraded:
-            self.degraded.inc(sum(bool(outcome.scores.degraded_of(row)) for row in range(len(outcome.verdicts))))
+        scores, computed = outcome.scores, outcome.computed
+        if scores is not None and computed is not None and (scores.degraded or computed.failed):
+            rows = range(len(outcome.verdicts))
+            self.degraded.inc(sum(bool(scores.degraded_of(row) or computed.failed_of(row)) for row in rows))
 
     def observe_checkpoint(self, seconds: float) -> None:
         """Notes how long a checkpoint took."""

@@ -20,9 +20,9 @@ from fraudstream.cli.demo_source import Source, from_file, simulated
 from fraudstream.cli.live import LiveView
 from fraudstream.cli.output import columns_option, json_option, write_json
 from fraudstream.cli.stream_client import Pace, SeenVerdict, StreamClient, Tally, cpu_seconds
-from fraudstream.cli.worker_process import WorkerProcess
 from fraudstream.errors import BrokerError
 from fraudstream.settings import Settings, load_settings
+from fraudstream.worker_process import WorkerProcess
 
 EMBEDDED = "embedded"
 MOST_IN_FLIGHT = 5_000
@@ -104,6 +104,7 @@ def _run(options: Options, console: Console, started_s: float) -> Report:
             _say(console, f"worker starting on {_place(settings, bootstrap)}")
         worker.wait_until_ready()
         _say(console, f"worker ready after {time.perf_counter() - started_s:.1f} s, its log is {worker.log}")
+        _say(console, f"watch it live: {worker.url}/")
         report = asyncio.run(_stream(options, settings, bootstrap, source, worker, console, started_s))
         show(report, console)
         write_json(options.json_file, report.as_json())
@@ -239,7 +240,8 @@ def _say(console: Console, line: str) -> None:
 
 def _keep(worker: WorkerProcess, console: Console) -> None:
     body = '{"transaction_id":"txn_001","user_id":"user_000123","amount":45.67,"merchant":"Starbucks"}'
-    console.print("\nworker and broker stay up until Ctrl-C; ask it about a transaction:", highlight=False)
+    _say(console, f"\nworker and broker stay up until Ctrl-C; its console: {worker.url}/")
+    _say(console, "ask it about a transaction:")
     console.print(
         f"  curl -s {worker.url}/predict -H 'Content-Type: application/json' -d '{body}'",
         markup=False, highlight=False, soft_wrap=True,

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from fraudstream.decide.policy import Policy
 
 TIMEOUT_S = 2.0
-REDIS_PORT, POSTGRES_PORT = 6379, 5432
+POSTGRES_PORT = 5432
+MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,19 @@ def _data_dir(settings: Settings) -> Check:
 def _redis(settings: Settings) -> Check:
     if settings.redis_host is None:
         return Check("redis", "skipped", "no REDIS_HOST: what would be cached there stays in the process")
-    host, port = _host_and_port(f"//{settings.redis_host}", REDIS_PORT)
-    return _reached("redis", host, port, "start Redis, mend REDIS_HOST, or unset it")
+    from fraudstream.adapters.redis_client import redis_address, redis_facts
+
+    try:
+        address = redis_address(settings)
+        facts = asyncio.run(redis_facts(settings, TIMEOUT_S))
+    except FraudstreamError as error:
+        return Check(
+            "redis", "failed", str(error), "start Redis, mend REDIS_HOST or REDIS_PASSWORD, or unset REDIS_HOST"
+        )
+    bound = f"of {facts.most_bytes / MIB:,.0f} MiB, {facts.policy}" if facts.most_bytes else "without a bound"
+    found = f"{address} is Redis {facts.version} and uses {facts.used_bytes / MIB:,.0f} MiB {bound}"
+    wrong, todo = facts.problem or ("its memory is bounded and old copies make room", "")
+    return Check("redis", "ok", f"{found}; {wrong}", todo)
 
 
 def _postgres(settings: Settings) -> Check:

@@ -26,6 +26,7 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "demo": Lazy("fraudstream.cli.demo:demo", "Broker, worker and producer in one go; shows verdicts as they come."),
     "worker": Lazy("fraudstream.cli.worker:worker", "Scores the stream: Faust's worker with safe defaults."),
+    "api": Lazy("fraudstream.cli.api:api", "Answers over HTTP without a worker, from the profiles in Redis."),
     "topics": Lazy("fraudstream.cli.topics:topics", "Creates, checks or describes the Kafka topics."),
     "simulate": Lazy("fraudstream.cli.simulate:simulate", "Writes a labelled stream of simulated transactions."),
     "load": Lazy("fraudstream.cli.load:load", "Produces at a fixed rate and measures the latency of verdicts."),

@@ -21,7 +21,7 @@ from fraudstream.settings import Settings, load_settings
 from fraudstream.topics import declared_topics
 
 if TYPE_CHECKING:
-    from fraudstream.cli.worker_process import WorkerProcess
+    from fraudstream.worker_process import WorkerProcess
 
 IN_FLIGHT = 2_000
 """The embedded broker keeps 5 MiB of a partition: so few verdicts always fit, even if all go to one."""
@@ -63,7 +63,7 @@ def run_live(messages: Sequence[tuple[bytes, bytes]], advance: Advance) -> Judge
         BrokerError: the broker does not answer.
         FraudstreamError: the worker ended, or does not judge.
     """
-    from fraudstream.cli.worker_process import WorkerProcess
+    from fraudstream.worker_process import WorkerProcess
 
     with tempfile.TemporaryDirectory(prefix="fraudstream-parity-") as name, _broker() as settings:
         directory = Path(name)

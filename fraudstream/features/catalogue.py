@@ -8,10 +8,15 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.features.definitions import CATALOGUE, Feature
+from fraudstream.features import own
+from fraudstream.features.definitions import CATALOGUE as BUILT_IN
+from fraudstream.features.definitions import Feature
 
 __all__ = ["CATALOGUE", "Feature", "catalogue_hash", "index_of", "markdown_table", "model_inputs"]
 
+OWN_FEATURES: tuple[own.OwnFeature, ...] = own.all_features()
+"""Features of one's own, found when this module is imported; they stand behind the built-in ones."""
+CATALOGUE: tuple[Feature, ...] = (*BUILT_IN, *OWN_FEATURES)
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in CATALOGUE)
 MODEL_INPUTS: tuple[Feature, ...] = tuple(feature for feature in CATALOGUE if feature.risk is not None)
 
@@ -50,10 +55,14 @@ def model_inputs(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def catalogue_hash() -> str:
-    """Fingerprint of what the models see; a model trained on another catalogue is refused. Wording may change."""
+    """Fingerprint of what the models see; a model trained on another catalogue is refused. Wording may change.
+
+    Features of one's own that are no model inputs do not count: with them, a model means what it meant without.
+    """
     seen = [
         (feature.name, feature.unit, feature.formula, feature.risk, feature.scale, feature.weight)
         for feature in CATALOGUE
+        if feature in BUILT_IN or feature.risk is not None
     ]
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 

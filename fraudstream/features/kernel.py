@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fraudstream.compiled import Int, compiled
 from fraudstream.features.catalogue import FEATURE_NAMES, index_of
+from fraudstream.features.definitions import CATALOGUE as BUILT_IN
 from fraudstream.features.evidence import evidence_features
 from fraudstream.features.lifetime import lifetime_features
 from fraudstream.features.reference import Tables
@@ -24,6 +25,8 @@ from fraudstream.state.profile import FLOOR, NEWEST
 Words = NDArray[np.uint32]
 
 FEATURE_COUNT = len(FEATURE_NAMES)
+"""Columns of the matrix; features of one's own stand behind those of the kernel."""
+KERNEL_FEATURES = len(BUILT_IN)
 MONTH_DAYS = 30.0
 
 _COUNT_1H = index_of("count_1h")
@@ -90,7 +93,7 @@ def features_of(
     retention_s: Int,
     tables: Tables,
 ) -> None:
-    """All features of one event at ring position `at` of the profile at `base`; fills `row` (FEATURE_COUNT,)."""
+    """All features of one event at ring position `at` of the profile at `base`; fills `row` (KERNEL_FEATURES,)."""
     known, mean, deviation, usual = lifetime_features(arena, base, capacity, at, end, event, row)
     count, total = window_features(arena, base, capacity, start, at, event, row, seen, generation)
     novelty_features(arena, base, capacity, start, at, event, row)

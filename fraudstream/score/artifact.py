@@ -21,7 +21,7 @@ from safetensors.numpy import load as tensors_from_bytes
 from safetensors.numpy import save as tensors_to_bytes
 
 from fraudstream.errors import ModelError, ModelMismatch
-from fraudstream.features.catalogue import FEATURE_NAMES, MODEL_INPUTS, catalogue_hash
+from fraudstream.features.catalogue import FEATURE_NAMES, MODEL_INPUTS, OWN_FEATURES, catalogue_hash
 from fraudstream.features.reference import Reference
 from fraudstream.score.autoencoder import Autoencoder
 from fraudstream.score.calibration import MemberWeights
@@ -149,6 +149,28 @@ def load(directory: Path = DEFAULT_MODEL, weights: MemberWeights = DEFAULT_WEIGH
     """
     manifest = read_manifest(directory)
     _check_catalogue(directory, manifest)
+    ensemble, reference = _parts(directory, _checked_tensors(directory, manifest), weights)
+    return Model(ensemble, reference, manifest)
+
+
+def load_reference(directory: Path = DEFAULT_MODEL) -> Reference:
+    """Reads only what the features compare with, for a scorer of one's own; the model need not fit the catalogue.
+
+    Raises:
+        ModelError: files are missing or cannot be read.
+        ModelMismatch: the files are not those of the manifest.
+    """
+    data = _checked_tensors(directory, read_manifest(directory))
+    try:
+        return Reference.from_tensors(_part(tensors_from_bytes(data), "reference"))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelMismatch(
+            f"{directory / TENSOR_FILE}: expected reference tensors in format {FORMAT_VERSION}, got "
+            f"{type(error).__name__}: {error}; train a new model"
+        ) from None
+
+
+def _checked_tensors(directory: Path, manifest: Manifest) -> bytes:
     data = _read(directory / TENSOR_FILE)
     expected, came = manifest.files.get(TENSOR_FILE, "no hash"), hashlib.sha256(data).hexdigest()
     if came != expected:
@@ -157,8 +179,7 @@ def load(directory: Path = DEFAULT_MODEL, weights: MemberWeights = DEFAULT_WEIGH
             f"{came[:12]}…: the file was changed, cut short, or belongs to another model; "
             "copy the directory again, or train a new model"
         )
-    ensemble, reference = _parts(directory, data, weights)
-    return Model(ensemble, reference, manifest)
+    return data
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -188,11 +209,17 @@ def _check_catalogue(directory: Path, manifest: Manifest) -> None:
     differences = [
         f"{what} {', '.join(names)}" for what, names in (("without", missing), ("with the new", added)) if names
     ]
+    own = [feature.name for feature in OWN_FEATURES if feature.name in added and feature.risk is not None]
     raise ModelMismatch(
         f"{directory / MANIFEST_FILE}: expected a model of the feature catalogue {catalogue_hash()[:12]}…, "
         f"got one of {manifest.catalogue_hash[:12]}…: this code is "
         f"{' and '.join(differences) or 'with other definitions of the same features'}; "
-        "train a new model, or use the version of fraudstream that made this one"
+        + (
+            f"{', '.join(own)} of your own is a model input: train a model that reads it (`fraudstream train`) and set "
+            "MODEL_DIR, declare it with risk=None to keep it out of the models, or uninstall its package"
+            if own
+            else "train a new model, or use the version of fraudstream that made this one"
+        )
     )
 
 

@@ -16,10 +16,28 @@ from numpy.typing import NDArray
 BLOCK_ROWS = 128
 """Half as many cost 3 µs a row more in full batches, twice as many save nothing; a batch of one pays for all."""
 
+SMALL_BLOCK_ROWS = 16
+"""For few rows, as requests bring them: less than half the time of a whole block. Only where it gives the same bits."""
+
+
+class _SmallBlocks:
+    """Whether this machine's matrix library gives the same bits in small blocks; found out before any is judged."""
+
+    def __init__(self) -> None:
+        self.are_exact = True
+
+
+small_blocks = _SmallBlocks()
+
+
+def block_rows(rows: int) -> int:
+    """How many rows a block has in a batch of so many."""
+    return SMALL_BLOCK_ROWS if rows <= SMALL_BLOCK_ROWS and small_blocks.are_exact else BLOCK_ROWS
+
 
 def padded(rows: NDArray[Any]) -> NDArray[Any]:
     """The rows with rows of zeros behind them, up to a whole number of blocks; C order."""
-    missing = -len(rows) % BLOCK_ROWS
+    missing = -len(rows) % block_rows(len(rows))
     if missing == 0:
         return np.ascontiguousarray(rows)
     result = np.zeros((len(rows) + missing, *rows.shape[1:]), rows.dtype)
@@ -29,6 +47,7 @@ def padded(rows: NDArray[Any]) -> NDArray[Any]:
 
 def block_tensors(*arrays: NDArray[Any]) -> Iterator[tuple[slice, list[torch.Tensor]]]:
     """Padded arrays of equal length, a block at a time, copied to where torch aligns its memory."""
-    for start in range(0, len(arrays[0]), BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
+    size = block_rows(len(arrays[0]))
+    for start in range(0, len(arrays[0]), size):
+        rows = slice(start, start + size)
         yield rows, [torch.from_numpy(array[rows]).clone() for array in arrays]

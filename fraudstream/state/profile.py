@@ -7,6 +7,7 @@ the newer ones out again without a residue.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ SEQUENCE_EVENTS = 10
 
 LOG_STEPS = 1024
 """log1p(amount) is kept as an integer in steps of 1/1024, so that its lifetime sums are exact."""
+
+_OFFSET = struct.Struct("<q")
 
 EMPTY = b""
 """The record of a user who was never seen."""
@@ -131,6 +134,11 @@ def view(record: bytes) -> ProfileView | None:
         hours=tuple(int(histogram[hour >> 1]) >> 16 * (hour & 1) & 0xFFFF for hour in range(HOURS)),
         events=words[HEADER_WORDS:].reshape(EVENT_WORDS, -1).T,
     )
+
+
+def source_offset(record: bytes) -> int:
+    """Offset of the last source record that changed this profile, -1 if none of this stream did or none can be read."""
+    return int(_OFFSET.unpack_from(record, OFFSET * WORD_BYTES)[0]) if len(record) >= HEADER_WORDS * WORD_BYTES else -1
 
 
 def without_offset(record: bytes) -> bytes:

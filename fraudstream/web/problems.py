@@ -40,6 +40,7 @@ KINDS: dict[str, Kind] = {
     "invalid_parameter": Kind(HTTPStatus.BAD_REQUEST, "a query parameter or a part of the path cannot be used"),
     "unauthorized": Kind(HTTPStatus.UNAUTHORIZED, "no known API key was shown"),
     "unknown_user": Kind(HTTPStatus.NOT_FOUND, "nothing is known of the user"),
+    "unknown_transaction": Kind(HTTPStatus.NOT_FOUND, "no verdict on the transaction is kept"),
     "not_found": Kind(HTTPStatus.NOT_FOUND, "there is nothing at this path"),
     "method_not_allowed": Kind(HTTPStatus.METHOD_NOT_ALLOWED, "the path does not take this method"),
     "body_timeout": Kind(HTTPStatus.REQUEST_TIMEOUT, "the body did not come in time"),
@@ -50,6 +51,7 @@ KINDS: dict[str, Kind] = {
     "rate_limited": Kind(HTTPStatus.TOO_MANY_REQUESTS, "the key asks about more transactions than it may"),
     "internal_error": Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault in fraudstream"),
     "not_ready": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the process cannot judge yet, or no more"),
+    "too_many_consoles": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "as many pages watch this worker as may"),
     "no_score": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "no model is left to score with"),
     "not_recorded": Kind(HTTPStatus.SERVICE_UNAVAILABLE, "the transaction was not taken into the stream"),
 }

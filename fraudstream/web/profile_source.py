@@ -17,7 +17,7 @@ class FoundProfile:
     Attributes:
         record: as `fraudstream.state.profile.view` reads it; EMPTY for a user that nobody knows.
         origin: where it comes from.
-        age_s: seconds since the worker wrote it down; 0 for a table.
+        age_s: seconds since the worker wrote it down; 0 for a table, and where there is nothing.
     """
 
     record: bytes
@@ -28,8 +28,11 @@ class FoundProfile:
 class ProfileSource(Protocol):
     """Finds profiles by user."""
 
-    async def find(self, keys: Sequence[bytes]) -> list[FoundProfile]:
+    async def find(self, keys: Sequence[bytes]) -> Sequence[FoundProfile | None]:
         """The profile of each user key (the user_id in UTF-8), in their order.
+
+        None where nobody who would know can be asked: such a user is judged as one who was never seen, and the answer
+        is marked degraded. A user who is known to be new has an EMPTY record.
 
         Raises:
             RefusedInput: with reason `not_owned` where another worker has the user and cannot be asked.

@@ -47,6 +47,8 @@ async def profile(request: web.Request) -> web.Response:
             raise Trouble("not_ready", "; ".join(health.problems))
         try:
             found = (await context.service.profiles.find([user_id.encode()]))[0]
+            if found is None:
+                raise Trouble("not_ready", "the profile cannot be reached now")
             read = view(found.record)
         except RefusedInput as refused:
             raise Trouble.of(refused) from None

@@ -130,7 +130,7 @@ class Service(Protocol):
 
     @property
     def profiles(self) -> ProfileSource:
-        """Where profiles come from. A ConnectionError of it makes an answer without the profile, marked degraded."""
+        """Where profiles come from; None or a ConnectionError of it makes an answer without one, marked degraded."""
         ...
 
     @property

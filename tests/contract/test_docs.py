@@ -11,7 +11,7 @@ from fraudstream.settings import Settings
 from scripts.make_docs import CODES_BEGIN, CODES_END, DOCS, made_files
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_YET_USED = {"redis_host", "postgres_url"}
+NOT_YET_USED = {"postgres_url"}
 
 
 @pytest.mark.parametrize("name", made_files())

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
@@ -229,10 +229,9 @@ async def test_what_is_not_begun_in_time_is_left_out_and_named(
     plain_environment: None, slow: str, left_out: list[str]
 ) -> None:
     own = load_detector(Settings.model_construct())
-    member = Slow(getattr(own.ensemble, slow), 1.1)
-    setattr(own.ensemble, slow, member)
-    last = Slow(own.ensemble.lstm, 0.0)
-    own.ensemble.lstm = last  # type: ignore[assignment]
+    ensemble = cast(Any, own.ensemble)
+    setattr(ensemble, slow, Slow(getattr(ensemble, slow), 1.1))
+    last = ensemble.lstm = Slow(ensemble.lstm, 0.0)
     async with Client(Process(load_settings(), own)) as client:
         said = (await client.post(named("t"), "/predict?timeout_ms=1000")).json()
         assert said["degraded"] == left_out
@@ -247,7 +246,8 @@ async def test_what_is_not_begun_in_time_is_left_out_and_named(
 
 async def test_one_that_is_in_a_hurry_takes_nothing_from_those_judged_with_it(plain_environment: None) -> None:
     own = load_detector(Settings.model_construct())
-    own.ensemble.forest = Slow(own.ensemble.forest, 1.1)  # type: ignore[assignment]
+    ensemble = cast(Any, own.ensemble)
+    ensemble.forest = Slow(ensemble.forest, 1.1)
     process = Process(load_settings(), own)
     async with Client(process) as client:
         hurried, patient = await asyncio.gather(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,9 @@ def test_ctrl_c_stops_a_kept_worker_and_removes_its_files(
     kept: subprocess.Popen[str], environment: dict[str, str]
 ) -> None:
     assert kept.stdout is not None
+    console = next(line for line in kept.stdout if "its console: http://" in line).split()[-1]
+    with urllib.request.urlopen(console, timeout=20) as page:  # noqa: S310  the demo's own address
+        assert b"fraudstream console" in page.read()
     curl = next(line for line in kept.stdout if "curl" in line)
     answer = subprocess.run(["sh", "-c", curl], check=False, capture_output=True, text=True, timeout=20)
     assert json.loads(answer.stdout)["transaction_id"] == "txn_001"

@@ -15,6 +15,8 @@ from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.scoring import Scoring
 from fraudstream.detector import load_detector, warm_up
 from fraudstream.score.artifact import DEFAULT_MODEL, TENSOR_FILE
+from fraudstream.score.ensemble import Ensemble
+from fraudstream.score.lstm import LstmNetwork
 from fraudstream.score.promotions import Promotions
 from fraudstream.score.registry import PROMOTED_FILE, Registry
 from fraudstream.settings import Settings, load_settings
@@ -39,6 +41,12 @@ def scoring_with(settings: Settings) -> Scoring:
     return scoring_of(load_detector(settings), producers, MemoryStore())
 
 
+def lstm_network(scoring: Scoring) -> LstmNetwork:
+    ensemble = scoring.detector.ensemble
+    assert isinstance(ensemble, Ensemble)
+    return ensemble.lstm.network
+
+
 async def test_the_replaced_model_does_not_stay_in_memory(
     settings: Settings, registry: Registry, tmp_path: Path
 ) -> None:
@@ -47,14 +55,14 @@ async def test_the_replaced_model_does_not_stay_in_memory(
     scoring.hand_over(chunk_of(0))
     await scoring.take()
     reload = ModelReload(settings, scoring, Metrics())
-    replaced = weakref.ref(scoring.detector.ensemble.lstm.network)
+    replaced = weakref.ref(lstm_network(scoring))
     gc.disable()  # by its references alone: a collector does not look at what is frozen
     try:
         for number in (1, 2):
             await asyncio.to_thread(registry.promote, str(other_model(tmp_path / f"model-{number}", number)))
             assert await reload.look()
             assert replaced() is None
-            replaced = weakref.ref(scoring.detector.ensemble.lstm.network)
+            replaced = weakref.ref(lstm_network(scoring))
     finally:
         gc.enable()
         gc.unfreeze()

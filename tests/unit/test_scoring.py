@@ -13,7 +13,7 @@ from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents.producers import Message, Producers
 from fraudstream.agents.scoring import Scoring
 from fraudstream.detector import load_detector
-from fraudstream.pipeline import Detector
+from fraudstream.pipeline import Detector, Outcome
 from fraudstream.settings import load_settings
 from fraudstream.state.profile import view
 from fraudstream.tables.profiles import Profiles
@@ -163,3 +163,26 @@ async def test_a_take_that_waits_for_a_settlement_finds_nothing_left(detector: D
     taking = asyncio.create_task(scoring.take())
     await asyncio.gather(settling, taking)
     assert scoring.processed == 0
+
+
+async def test_a_page_that_cannot_be_shown_a_batch_does_not_stop_the_judging(
+    detector: Detector, caplog: pytest.LogCaptureFixture
+) -> None:
+    producers = LedgerProducers({number: LedgerProducer() for number in range(PARTITIONS)})
+    scoring = scoring_of(detector, producers, MemoryStore())
+    shown: list[Outcome] = []
+
+    def watch(outcome: Outcome, took_s: float) -> None:
+        assert took_s > 0
+        shown.append(outcome)
+        if len(shown) == 2:
+            raise ZeroDivisionError
+
+    scoring.watch = watch
+    for at in range(4):
+        scoring.hand_over(chunk_of(at))
+        await scoring.take()
+    await scoring.settle()
+    assert scoring.processed == 40
+    assert len(shown) == 2, "after a fault it is shown no more"
+    assert "judging goes on" in caplog.text

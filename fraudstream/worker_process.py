@@ -1,4 +1,4 @@
-"""A worker as a child process of a command, with a log, a data directory and a port of its own."""
+"""A worker as a child process, with a log, a data directory and a port of its own: for commands and for tests."""
 
 from __future__ import annotations
 
@@ -117,6 +117,13 @@ class WorkerProcess:
                 self._process.kill()
                 self._process.wait()
         self._process = None
+
+    def kill(self) -> None:
+        """SIGKILL: no chance to commit; `start` starts it again, with the data it left."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
     def __enter__(self) -> WorkerProcess:
         self.start()

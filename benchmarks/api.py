@@ -1,0 +1,256 @@
+"""Latency and throughput of `fraudstream api`: `python -m benchmarks.api [--markdown FILE]`.
+
+One API process with Redis; wrk on 16 connections for saturation, an open-loop sender for the latency at a fixed rate,
+alone and while a worker chews a backlog at full speed on the same machine. Ends with 0 when every target is reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.broker import Offsets, produce, running_broker
+from benchmarks.measure import cpu_s
+from benchmarks.open_loop import Answers, post, send_at_rate
+from benchmarks.records import load_records
+from fraudstream.adapters.kafka_topics import create_topics
+from fraudstream.machine import this_machine
+from fraudstream.settings import Settings, load_settings
+from tests.api_process import ApiServer
+from tests.servers.redis import RedisServer
+from tests.worker import Worker
+
+P99_MS, RATE, LEAST_RATE = 10.0, 300.0, 1_000.0
+BODIES = 5_000
+WARM_UP_ROWS = 20_000
+SCRIPT = Path(__file__).with_name("predict.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        cores: CPU time over time of the API process, and of the worker.
+    """
+
+    case: str
+    requests_per_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    failed: int
+    cores: tuple[float, float]
+    reached: bool
+
+    def markdown(self) -> str:
+        return (
+            f"| {self.case} | {self.requests_per_s:,.0f} | {self.p50_ms:.1f} | {self.p95_ms:.1f} | {self.p99_ms:.1f} "
+            f"| {self.failed} | {self.cores[0]:.2f} | {self.cores[1]:.2f} | {'yes' if self.reached else 'no'} |"
+        )
+
+
+def main() -> int:
+    """Measures, prints the table, writes it where asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.api", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each run (default 20)")
+    parser.add_argument("--backlog", type=int, default=400_000, help="records the worker chews (default 400000)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes the page docs/performance-api.md")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit("benchmarks: wrk is missing: install the Debian package wrk")
+    records = load_records(WARM_UP_ROWS + options.backlog)
+    load_before = os.getloadavg()[0]
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fraudstream-bench-")))
+        bootstrap = stack.enter_context(running_broker())
+        redis = stack.enter_context(RedisServer())
+        settings = load_settings(kafka_servers=bootstrap, redis_host=redis.host, app_id="bench-api", access_log=False)
+        asyncio.run(create_topics(settings, bootstrap))
+        worker = stack.enter_context(Worker(settings, directory))
+        asyncio.run(worker.ready())
+        offsets = stack.enter_context(closing(Offsets(settings)))
+        produce(settings, records.messages[:WARM_UP_ROWS])
+        _until(lambda: offsets.committed() >= WARM_UP_ROWS)
+        api = stack.enter_context(ApiServer(settings, directory))
+        api.ready()
+        rows = _measure(api, worker, settings, records.messages, options.seconds, offsets, directory)
+    page = _page(rows, load_before, options.backlog)
+    print(page)
+    if options.markdown:
+        options.markdown.write_text(page, encoding="utf-8")
+    return 0 if all(row.reached for row in rows) else 1
+
+
+def _measure(
+    api: ApiServer,
+    worker: Worker,
+    settings: Settings,
+    messages: Sequence[tuple[bytes, bytes]],
+    seconds: float,
+    offsets: Offsets,
+    directory: Path,
+) -> list[Row]:
+    templates = [_template(value) for _, value in messages[:BODIES]]
+    asyncio.run(_send(api, templates, "warm", 3.0))
+    rows = [_wrk(api, worker, templates, seconds, directory)]
+    rows.append(_open_loop(f"{RATE:.0f} requests/s", api, worker, templates, "quiet", seconds))
+    worker.stall()
+    produce(settings, messages[WARM_UP_ROWS:])
+    with _running_on(worker):
+        before, started_s = offsets.committed(), time.monotonic()
+        row = _open_loop(f"{RATE:.0f} requests/s beside a backlog", api, worker, templates, "backlog", seconds)
+        chewed, took_s = offsets.committed() - before, time.monotonic() - started_s
+    left = len(messages) - offsets.committed()
+    if left <= 0:
+        sys.exit(
+            f"benchmarks: the backlog ended after {chewed:,} records, before the run did: give more with --backlog"
+        )
+    print(f"the worker chewed {chewed / took_s:,.0f} records/s beside it; {left:,} waited at the end", flush=True)
+    return [*rows, row]
+
+
+def _open_loop(case: str, api: ApiServer, worker: Worker, templates: list[bytes], name: str, seconds: float) -> Row:
+    with _Cores(api.pid, worker.pid) as cores:
+        answers = asyncio.run(_send(api, templates, name, seconds))
+    p50_ms, p95_ms, p99_ms = (answers.percentile_ms(share) for share in (0.5, 0.95, 0.99))
+    reached = p99_ms <= P99_MS and not answers.failed
+    rate = len(answers.latencies_s) / seconds
+    row = Row(case, rate, p50_ms, p95_ms, p99_ms, answers.failed, cores.used, reached)
+    print(row.markdown(), flush=True)
+    return row
+
+
+async def _send(api: ApiServer, templates: list[bytes], name: str, seconds: float) -> Answers:
+    def request_of(number: int) -> bytes:
+        body = templates[number % len(templates)].replace(b"@ID@", f"{name}-{number}".encode())
+        return post("/predict", body)
+
+    return await send_at_rate(api.port, request_of, RATE, seconds)
+
+
+def _wrk(api: ApiServer, worker: Worker, templates: list[bytes], seconds: float, directory: Path) -> Row:
+    bodies = directory / "bodies"
+    bodies.write_bytes(b"\n".join(templates) + b"\n")
+    command = [
+        "wrk",
+        "-t1",
+        "-c16",
+        f"-d{seconds:.0f}s",
+        "--latency",
+        "-s",
+        str(SCRIPT),
+        f"http://127.0.0.1:{api.port}",
+    ]
+    with _Cores(api.pid, worker.pid) as cores:
+        said = subprocess.run(
+            command, env={**os.environ, "BODIES": str(bodies)}, capture_output=True, text=True, check=True
+        ).stdout
+    rate = float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0])
+    refused = re.findall(r"Non-2xx or 3xx responses: (\d+)", said)
+    failed = int(refused[0]) if refused else 0
+    p50_ms, p99_ms = (_milliseconds(said, share) for share in ("50%", "99%"))
+    row = Row(
+        "wrk, 16 connections",
+        rate,
+        p50_ms,
+        _milliseconds(said, "90%"),
+        p99_ms,
+        failed,
+        cores.used,
+        rate >= LEAST_RATE and not failed,
+    )
+    print(row.markdown(), flush=True)
+    return row
+
+
+def _milliseconds(said: str, share: str) -> float:
+    number, unit = re.findall(rf"\s{share}\s+([\d.]+)(us|ms|s)", said)[0]
+    return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+
+
+class _Cores:
+    """CPU time over time of two processes."""
+
+    used = (0.0, 0.0)
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
+
+    def __enter__(self) -> _Cores:
+        self._began = time.monotonic(), [cpu_s(pid) for pid in self._pids]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        began_s, before_s = self._began
+        took_s = time.monotonic() - began_s
+        api, worker = ((cpu_s(pid) - before) / took_s for pid, before in zip(self._pids, before_s, strict=True))
+        self.used = api, worker
+
+
+@contextmanager
+def _running_on(worker: Worker) -> Iterator[None]:
+    worker.resume()
+    time.sleep(1.0)  # until it is at full speed
+    yield
+
+
+def _template(value: bytes) -> bytes:
+    transaction = json.loads(value)
+    transaction["transaction_id"] = "@ID@"
+    return json.dumps(transaction).encode()
+
+
+def _until(holds: Callable[[], bool], within_s: float = 120.0) -> None:
+    deadline_s = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > deadline_s:
+            sys.exit("benchmarks: the worker did not judge the first records in time")
+        time.sleep(0.1)
+
+
+def _page(rows: list[Row], load_before: float, backlog: int) -> str:
+    machine = this_machine(("aiohttp", "redis", "hiredis", "uvloop", "torch"))
+    wrk = (subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split() or ["", "?"])[1]
+    versions = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    return f"""# Performance of the API process
+
+Written by `python -m benchmarks.api --markdown docs/performance-api.md`.
+
+| case | requests/s | p50 ms | p95 ms | p99 ms | failed | cores: API | cores: worker | reached |
+|---|---:|---:|---:|---:|---:|---:|---:|---|
+{chr(10).join(row.markdown() for row in rows)}
+
+Targets: at least {LEAST_RATE:,.0f} requests/s with wrk; p99 at most {P99_MS:.0f} ms at {RATE:.0f} requests/s, alone and
+beside a worker with a backlog.
+
+Measured on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {machine.processor}, {machine.cores} cores,
+{machine.memory_gib} GiB, {machine.kernel}, Python {machine.python}; {versions}; wrk {wrk}.
+Load average before the run: {load_before:.1f}.
+
+## How it is measured
+
+- One `fraudstream api` process; Redis, Kafka, the worker and the sender share the machine's {machine.cores} cores.
+- Single transactions of real users, each with a transaction_id of its own, so that no answer is one remembered.
+- wrk sends the next request when an answer came; its p95 column is the 90th percentile, which is what wrk tells.
+- At a fixed rate each request is due at a moment of its own, and its latency counts from that moment, whether or not a
+  connection was free: a slow answer makes those that wait behind it slow as well (no coordinated omission).
+- The backlog is {backlog:,} records that are there before the worker goes on; the run is void if it ends before.
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

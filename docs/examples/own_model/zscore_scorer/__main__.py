@@ -1,0 +1,10 @@
+"""`python -m zscore_scorer history.parquet`: learns from a file of ordinary transactions what is usual."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from zscore_scorer import REFERENCE, fit
+
+REFERENCE.write_text(json.dumps(fit(sys.argv[1])) + "\n", encoding="utf-8")

@@ -1,0 +1,159 @@
+"""The promises of a feature of one's own: equal to its oracle on any history, in batches of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from fraudstream.features.engine import FeatureEngine
+from fraudstream.features.own import OwnFeature
+from fraudstream.features.past import Event
+from fraudstream.state.event import EVENT_WORDS, ID_HIGH, ID_LOW, NO_PLACE, TIME, pack_place
+from fraudstream.state.profile import EMPTY, SEQUENCE_EVENTS
+from fraudstream.testing.checks import CheckFailedError, require, same_bits
+
+EXAMPLES = 100
+LATENESS_S = 2 * 86_400
+RELATIVE, ABSOLUTE = 1e-5, 1e-6
+"""Features are float32, and a sum may be taken in another order."""
+_START_S = 1_700_000_000
+_BATCHES = (1, 7)
+_PHASES = (Phase.generate, Phase.shrink)
+_RETENTION_S = 30 * 86_400 + LATENESS_S
+
+Words = NDArray[np.uint32]
+
+_events = st.lists(
+    st.tuples(
+        st.one_of(  # seconds after the newest event: ties, order, late ones, windows' ends, long silences
+            st.sampled_from([0, 0, 1, 60, 3599, 3600, 3601, 86_400, 604_800, 2_592_000, -1, -3600, -86_400]),
+            st.integers(-LATENESS_S, 200_000),
+        ),
+        st.one_of(st.sampled_from([0, 1, 100, 2**32 - 1]), st.integers(0, 500_000)),  # cents
+        st.integers(1, 5),  # merchant
+        st.integers(0, 100),  # transaction id: small, so that duplicates come
+        st.integers(0, 3),  # category
+        st.integers(0, 3),  # location
+        st.integers(0, 3),  # device
+        st.sampled_from([NO_PLACE, pack_place(52.5, 13.4), pack_place(-33.9, 151.2)]),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+def check_feature(feature: OwnFeature, *, examples: int = EXAMPLES) -> None:
+    """Tries a feature on generated histories of one user, with late, equal-timed and duplicate events.
+
+    - computed: a finite number for every event, nothing raised, the history left as it is
+    - oracle: what `compute` says of the window is what `oracle` says of all earlier events, to 1e-5
+    - batch invariance: the same bits in batches of any size, and a second time
+
+    Args:
+        feature: what is checked; it need not be in the catalogue.
+        examples: histories tried.
+
+    Raises:
+        CheckFailedError: the first promise that is broken, with the smallest history found that breaks it.
+    """
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        report_multiple_bugs=False,
+        phases=_PHASES,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(_events)
+    def tried(drawn: list[tuple[int, ...]]) -> None:
+        words = _packed(drawn)
+        whole = _by_engine(feature, words, len(words))
+        _equals_oracle(feature, words, whole)
+        for size in (*_BATCHES, len(words)):
+            problem = f"expected the same bits in batches of {size} as in one of {len(words)}, got others"
+            require(same_bits(_by_engine(feature, words, size), whole), "batch invariance", problem)
+
+    tried()
+
+
+def _packed(drawn: Sequence[tuple[int, ...]]) -> Words:
+    newest, rows = _START_S, []
+    for step, cents, merchant, identity, category, location, device, place in drawn:
+        now = newest + step
+        newest = max(newest, now)
+        rows.append((now, cents, merchant, identity, identity * 7, category << 16 | location, device, place))
+    return np.array(rows, np.uint32).reshape(-1, EVENT_WORDS)
+
+
+def _by_engine(feature: OwnFeature, words: Words, size: int) -> NDArray[np.float32]:
+    """The feature of each event as a worker computes it."""
+    engine, record, columns = FeatureEngine(LATENESS_S, own=(feature,)), EMPTY, []
+    for start in range(0, len(words), size):
+        events = words[start : start + size].copy()
+        offsets = np.arange(start, start + len(events), dtype=np.int64)
+        computed = engine.run([record], np.zeros(len(events), np.int64), events, offsets)
+        record = computed.records[0]
+        columns.append(computed.features[:, -1])
+        if computed.failed:
+            first = int(np.flatnonzero(computed.failed[feature.name])[0])
+            raise CheckFailedError("computed", _why(feature, words, start + first))
+        require(same_bits(events, words[start : start + size]), "computed", "it changed the event that it was given")
+    return np.concatenate(columns)
+
+
+def _equals_oracle(feature: OwnFeature, words: Words, found: NDArray[np.float32]) -> None:
+    for at, earlier in enumerate(_earlier(words)):
+        event = Event(words[at])
+        expected = float(np.float32(feature.oracle(event, earlier)))
+        require(
+            np.isclose(found[at], expected, rtol=RELATIVE, atol=ABSOLUTE),
+            "oracle",
+            f"event {at}: compute gives {found[at]:g}, the oracle {expected:g}, for {event} after {earlier}",
+        )
+
+
+def _earlier(words: Words) -> list[list[Event]]:
+    """What the oracle may look at for each event: all that came before it and is not later, sorted by time."""
+    kept: list[Words] = []
+    ring: list[Words] = []  # where a profile still recognises duplicates
+    newest = 0
+    result = []
+    for event in words:
+        twin = next((other for other in ring if _identity(other) == _identity(event)), None)
+        # A duplicate is judged by what preceded its first delivery.
+        before = kept if twin is None else kept[: next(at for at, other in enumerate(kept) if other is twin)]
+        result.append([Event(other) for other in before if other[TIME] <= event[TIME]])
+        if twin is None:
+            newest = max(newest, int(event[TIME]))
+            for events in (kept, ring):
+                events.append(event)
+                events.sort(key=lambda other: int(other[TIME]))
+            while len(ring) > SEQUENCE_EVENTS and ring[0][TIME] <= newest - _RETENTION_S:
+                ring.pop(0)
+    return result
+
+
+def _identity(words: Any) -> tuple[int, int]:
+    return int(words[ID_LOW]), int(words[ID_HIGH])
+
+
+def _why(feature: OwnFeature, words: Words, at: int) -> str:
+    """What computing the feature of one event raised or gave, said by computing it once more."""
+    from fraudstream.features.past import History
+
+    earlier = _earlier(words)[at]
+    past = np.array([event.words for event in earlier], np.uint32).reshape(-1, EVENT_WORDS)
+    past.flags.writeable = False
+    event = Event(words[at])
+    try:
+        value = feature.compute(event, History.of(past, event.time_s - feature.window_s))
+    except Exception as error:
+        return f"event {at}: expected a number, it raised {type(error).__name__}: {error}; for {event} after {earlier}"
+    return f"event {at}: expected a finite number, got {value}; for {event} after {earlier}"

@@ -1,0 +1,110 @@
+"""An app of one's own on a real worker: its agents and sinks get every verdict, typed, and the stream does not wait."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from fraudstream.testing import embedded_worker
+from tests.functional.test_examples import stream
+
+APP = """
+import asyncio, json, os
+from pathlib import Path
+from fraudstream import OwnFeature, Scored, create_app
+
+FOLDER = Path(os.environ["SEEN_DIR"])
+
+
+def write(name, line):
+    with (FOLDER / name).open("a") as file:
+        file.write(json.dumps(line) + "\\n")
+
+
+class Keeps:
+    async def __call__(self, verdicts):
+        write("sink", [[verdict.transaction_id, verdict.anomaly_score] for verdict in verdicts])
+
+    async def close(self):
+        write("sink", "closed")
+
+
+async def hangs(verdicts):
+    await asyncio.sleep(3600)
+
+
+async def breaks(verdicts):
+    raise RuntimeError("the case tool is down")
+
+
+class ByAmount:
+    name, version, needs = "by_amount", "7", ("log_amount", "visits_here")
+
+    def score(self, features, sequences):
+        return Scored(features[:, 0].astype(float) / 20.0, evidence=features.astype(float))
+
+
+def visits(event, history):
+    return float((history.merchants == event.merchant).sum())
+
+
+feature = OwnFeature("visits_here", "transactions", "n", "Earlier payments at this merchant.", "unusual_merchant",
+    risk=None, compute=visits, oracle=lambda event, earlier: visits)
+
+app = create_app(sinks=[Keeps(), hangs, breaks], scorer=ByAmount(), features=[feature])
+
+
+@app.agent(app.verdicts)
+async def look(verdicts):
+    async for key, verdict in verdicts.items():
+        write("agent", [key, verdict.transaction_id, verdict.anomaly_score])
+"""
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+async def until(path: Path, number: int) -> list[Any]:
+    deadline = time.monotonic() + 30.0
+    while len(found := lines(path)) < number:
+        assert time.monotonic() < deadline, f"expected {number} lines in {path.name}, got {len(found)}"
+        await asyncio.sleep(0.1)
+    return found
+
+
+@pytest.mark.slow
+async def test_agents_and_sinks_of_ones_own_get_every_verdict_and_hold_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_environment: None, embedded_broker: object
+) -> None:
+    (tmp_path / "own_app.py").write_text(APP, encoding="utf-8")
+    monkeypatch.setenv("SEEN_DIR", str(tmp_path))
+    transactions = stream(users=3, rows=20)
+    async with embedded_worker("own_app", path=[tmp_path], sink_queue_verdicts=40) as worker:
+        await worker.send(transactions)
+        verdicts = await worker.verdicts(len(transactions))
+        expected = {verdict.transaction_id: verdict.anomaly_score for verdict in verdicts}
+        assert len(expected) == len(transactions)
+        assert {verdict.model_version for verdict in verdicts} == {"by_amount-7"}
+        by_agent = await until(tmp_path / "agent", len(transactions))
+        async with aiohttp.ClientSession() as session, session.get(f"{worker.url}/metrics") as answer:
+            metrics = await answer.text()
+        log = worker.log()
+    assert {name: score for _, name, score in by_agent} == expected
+    assert {key for key, _, _ in by_agent} == {"u0", "u1", "u2"}
+    *by_sink, closed = lines(tmp_path / "sink")
+    assert closed == "closed"
+    assert {name: score for batch in by_sink for name, score in batch} == expected
+    rows = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line.startswith("fraudstream_sink_verdicts"))
+    count = {name: float(value) for name, value in rows.items() if "_total" in name}
+    total = 'fraudstream_sink_verdicts_total{outcome="%s",sink="%s"}'
+    assert count[total % ("delivered", "Keeps-0")] == len(transactions)
+    assert count[total % ("dropped", "hangs-1")] >= len(transactions) - 40
+    assert count[total % ("failed", "breaks-2")] == len(transactions)
+    assert "the case tool is down" in log

@@ -1,0 +1,149 @@
+"""A real Redis on this machine, on a free port of loopback: started, killed, stalled and started again by tests.
+
+    python -m tests.servers.redis [--port 6379]
+
+runs one in the foreground until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.servers.jars import ServerUnavailableError
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 5.0
+LOG_TAIL_LINES = 15
+
+
+class RedisServer:
+    """One redis-server that keeps everything in memory, from `start` to `stop`, or as a context manager.
+
+    Args:
+        port: None for a free one.
+        directory: of its log; None for a new temporary one.
+        options: more of redis-server's own, such as `("--requirepass", "secret")`.
+    """
+
+    def __init__(self, port: int | None = None, directory: Path | None = None, options: Sequence[str] = ()) -> None:
+        self.port = port or _free_port()
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="fraudstream-redis-"))
+        self.log = self.directory / "redis.log"
+        self.options = tuple(options)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        """As REDIS_HOST takes it."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> str:
+        """Starts it, empty, and waits until it answers; returns `host`.
+
+        Raises:
+            ServerUnavailableError: redis-server is missing or does not come up.
+        """
+        program = shutil.which("redis-server")
+        if program is None:
+            raise ServerUnavailableError("redis-server is missing: install the Debian package redis-server")
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
+                    *("--save", "", "--appendonly", "no"),
+                    *self.options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise ServerUnavailableError(f"redis-server does not answer on {self.host}:\n{self.tail()}")
+            time.sleep(0.02)
+        return self.host
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL; everything it kept is gone."""
+        self._running().kill()
+        self._running().wait()
+
+    def stall(self) -> None:
+        """SIGSTOP: connections stand, nothing answers."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Ends it, whatever state it is in."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def tail(self) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+
+    def __enter__(self) -> RedisServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _answers(self) -> bool:
+        if "--tls-port" in self.options:
+            return "Ready to accept connections" in self.tail().rpartition("Server initialized")[2]
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(5).startswith((b"+PONG", b"-NOAU", b"-DENI"))
+        except OSError:
+            return False
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "the server was never started"
+        return self._process
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def main() -> int:
+    """Runs one in the foreground until SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m tests.servers.redis", description="a real Redis on loopback")
+    parser.add_argument("--port", type=int, default=6379)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with RedisServer(parser.parse_args().port) as server:
+            print(f"Redis listens on {server.host} (Ctrl-C stops)", flush=True)
+            while True:
+                signal.pause()
+    except ServerUnavailableError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
