@@ -38,6 +38,8 @@ PATHS = {
     "/metrics": "get",
 }
 SHARES = ("anomaly_score", "threshold", "confidence")
+REASON = {"code", "feature", "value", "unit", "usual", "contribution", "text"}
+SUM_TOLERANCE = 1e-4
 MOST_IN_A_BATCH = 500
 LARGE_BYTES = 16 * 1024 * 1024
 CLOCK_TOLERANCE_S = 300
@@ -198,8 +200,10 @@ def reasons(target: Target) -> str:
     expect(verdict["flagged"], "4,000,000.00 of an unknown user to be flagged", verdict)
     expect(verdict["reasons"], "at least one reason", verdict)
     for reason in verdict["reasons"]:
-        missing = {"code", "feature", "value", "text"} - reason.keys()
-        expect(not missing and reason["text"], "code, feature, value and text in each reason", reason)
+        missing = REASON - reason.keys()
+        expect(not missing and reason["text"], f"{', '.join(sorted(REASON))} in each reason", reason)
+    whole = sum(reason["contribution"] for reason in verdict["reasons"])
+    expect(abs(whole - verdict["anomaly_score"]) < SUM_TOLERANCE, "contributions that sum to the score", whole)
     expect(verdict["anomaly_type"] == verdict["reasons"][0]["code"], "the leading reason as anomaly_type", verdict)
     return f"{verdict['anomaly_type']}: {verdict['reasons'][0]['text']}"
 

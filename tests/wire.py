@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from fraudstream.features.catalogue import CATALOGUE
 from fraudstream.wire_schemas import json_schemas

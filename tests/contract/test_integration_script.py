@@ -201,9 +201,16 @@ class NowAndThen:
         return replace(seen, status=500, body=b"Internal Server Error") if self.calls % 50 == 0 else seen
 
 
-async def slowly(seen: Seen) -> Seen:
-    await asyncio.sleep(0.4 if seen.path == "/predict" else 0)
-    return seen
+class SlowNowAndThen:
+    """One answer in twenty comes late."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self, seen: Seen) -> Seen:
+        self.calls += 1
+        await asyncio.sleep(3.0 if self.calls % 20 == 0 else 0)
+        return seen
 
 
 def accepted(reason: str) -> Break:
@@ -237,6 +244,7 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("predict", "no request id", without_header("X-Request-ID")),
     ("reasons", "none", changed("/predict", reasons=[])),
     ("reasons", "bare", changed("/predict", reasons=[{"code": "unusual_amount"}])),
+    ("reasons", "other parts", renamed(b'"contribution":0.', b'"contribution":1.')),
     ("reasons", "another type", changed("/predict", anomaly_type="unusual_sequence_of_letters")),
     (
         "reasons",
@@ -291,7 +299,7 @@ BREAKS: list[tuple[str, str, Break]] = [
             lambda seen: seen.with_json(seen.json() | {"lifetime_count": 2}),
         ),
     ),
-    ("latency", "slow", slowly),
+    ("latency", "slow", SlowNowAndThen()),
     ("latency", "faults", NowAndThen()),
 ]
 
@@ -299,7 +307,8 @@ BREAKS: list[tuple[str, str, Break]] = [
 @pytest.mark.parametrize(("name", "what", "breaks"), BREAKS, ids=[f"{name}: {what}" for name, what, _ in BREAKS])
 def test_what_is_broken_is_noticed(worker: Worker, name: str, what: str, breaks: Break) -> None:
     with BreakingProxy(worker.port, breaks) as proxy:
-        ended = run("--endpoint", proxy.url, "--api-key", KEY, "--only", name, "--record")
+        options = ("--only", name, "--record", "--requests", 60, "--max-p99-ms", 2_000)
+        ended = run("--endpoint", proxy.url, "--api-key", KEY, *options)
     assert_noticed(ended, name)
 
 

@@ -147,7 +147,7 @@ REFUSED_BEYOND_THE_SCHEMA = {
 def test_what_only_the_decoder_can_refuse(name: str) -> None:
     message, reason = REFUSED_BEYOND_THE_SCHEMA[name]
     assert refusal(message) == (reason or "duplicate_key")
-    if name != "deep":  # no reader of JSON in Python takes it
+    if name not in {"deep", "half a surrogate"}:  # some readers of JSON refuse these before any schema does
         assert is_valid_transaction(json.loads(message))
 
 

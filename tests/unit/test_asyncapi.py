@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft7Validator
+from jsonschema_rs import Draft7Validator
 
 from fraudstream.asyncapi import asyncapi_document
 from fraudstream.settings import Settings, load_settings
@@ -47,7 +47,7 @@ def secured(plain_environment: None) -> Settings:
 def test_the_document_is_valid_asyncapi(specification: Draft7Validator, secured: Settings) -> None:
     for settings in (DEFAULTS, secured, secured.model_copy(update={"alert_on_all": True})):
         document = asyncapi_document(settings)
-        assert [f"{error.json_path}: {error.message}" for error in specification.iter_errors(document)] == []
+        assert [f"{error.instance_path}: {error.message}" for error in specification.iter_errors(document)] == []
         assert json.loads(json.dumps(document)) == document
 
 

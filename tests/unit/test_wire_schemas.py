@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
-from jsonschema import Draft7Validator, Draft202012Validator, ValidationError
+from jsonschema_rs import ValidationError, meta
 
 from fraudstream.agents.producers import DEAD_LETTER_VALUE_BYTES, dead_letter_message
 from fraudstream.dead_letter import REASONS, DeadLetter
@@ -39,15 +39,15 @@ class Record:
 @pytest.mark.parametrize("stem", json_schemas())
 def test_each_schema_is_one_and_stands_alone(stem: str) -> None:
     schema = json_schemas()[stem]
-    Draft202012Validator.check_schema(schema)
+    meta.validate(schema)
     assert schema["$id"] == f"urn:fraudstream:schema:{stem}"
     assert "components" not in json.dumps(schema)
-    validator(stem).is_valid({})  # an unresolved reference raises here
+    validator(stem)  # a reference that leads nowhere raises here
 
 
 def test_a_component_reads_the_same_in_the_dialect_of_asyncapi() -> None:
     for schema in components(TEMPLATE).values():
-        Draft7Validator.check_schema(schema)
+        meta.validate({"$schema": "http://json-schema.org/draft-07/schema#", **schema})
         for part in schema["properties"].values():
             assert "$ref" not in part or part.keys() == {"$ref"}, "draft 7 reads nothing beside a $ref"
 
@@ -91,7 +91,7 @@ def test_a_dead_letter_that_was_cut_is_documented_too() -> None:
     [
         ({"reason": b"bad"}, "bad"),
         ({"source_offset": b"-1"}, "-1"),
-        ({"source_partition": b""}, "''"),
+        ({"source_partition": b""}, "source_partition"),
         ({"unheard_of": b"1"}, "unheard_of"),
     ],
 )
