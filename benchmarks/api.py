@@ -37,7 +37,7 @@ from tests.worker import Worker
 P99_MS, RATE, LEAST_RATE = 10.0, 300.0, 1_000.0
 BODIES = 5_000
 WARM_UP_ROWS = 20_000
-SCRIPT = Path(__file__).with_name("predict.lua")
+SCRIPT = Path(__file__).with_name("predict_bodies.lua")
 
 
 HEAD = (

@@ -89,7 +89,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(65_536, ge=1024, description="largest body of a request")
     max_batch_body_bytes: int = Field(1_048_576, ge=1024, description="largest body of a request to /predict/batch")
     answers_kept: int = Field(
-        100_000, ge=0, description="answers of /predict that are remembered, so that the same request gets the same one"
+        100_000,
+        ge=0,
+        description="answers of /predict that are remembered, about 1 kB each: the same request gets the same",
     )
     answer_ttl_s: float = Field(600.0, gt=0, description="how long an answer is remembered")
     record_timeout_s: float = Field(

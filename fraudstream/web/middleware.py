@@ -71,15 +71,13 @@ def _fault(request: web.Request, request_id: str) -> web.StreamResponse:
 
 def _translated(raised: web.HTTPException, request_id: str) -> web.StreamResponse:
     reason = _REASONS.get(HTTPStatus(raised.status))
+    if reason is None and raised.status < HTTPStatus.BAD_REQUEST:
+        raise raised
     if reason is None:
-        return raised if raised.status < HTTPStatus.BAD_REQUEST else _as_bad_request(raised, request_id)
+        return Trouble("invalid_parameter", raised.reason).response(request_id)
     allowed = {"Allow": raised.headers["Allow"]} if "Allow" in raised.headers else {}
     detail = f"expected one of {allowed['Allow']}" if allowed else f"{raised.reason}: see /docs for what there is"
     return Trouble(reason, detail, allowed).response(request_id)
-
-
-def _as_bad_request(raised: web.HTTPException, request_id: str) -> web.StreamResponse:
-    return Trouble("invalid_parameter", raised.reason).response(request_id)
 
 
 def route_of(request: web.Request) -> str:

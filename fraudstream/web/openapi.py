@@ -52,6 +52,11 @@ def document(*, has_keys: bool) -> dict[str, Any]:
                 "dashes, underscores); otherwise it is given a name."
             ),
         },
+        "tags": [
+            {"name": "judging", "description": "verdicts on transactions"},
+            {"name": "users", "description": "what is known of a user"},
+            {"name": "operating", "description": "for supervisors and Prometheus; no key needed"},
+        ],
         "paths": {
             "/predict": {"post": _predict(has_keys)},
             "/predict/batch": {"post": _batch(has_keys)},
@@ -78,6 +83,7 @@ def _security_schemes() -> dict[str, Any]:
 def _predict(has_keys: bool) -> dict[str, Any]:
     return {
         "operationId": "predict",
+        "tags": ["judging"],
         "summary": "Judges one transaction",
         "description": (
             "The user's profile stays as it is. The same transaction gets the same answer, byte for byte, for as long "
@@ -112,6 +118,7 @@ def _predict(has_keys: bool) -> dict[str, Any]:
 def _batch(has_keys: bool) -> dict[str, Any]:
     return {
         "operationId": "predictBatch",
+        "tags": ["judging"],
         "summary": f"Judges up to {schema.MAX_BATCH} transactions",
         "description": (
             "Each transaction is answered as /predict would: by its verdict or its problem, in their order. A bad one "
@@ -130,6 +137,7 @@ def _batch(has_keys: bool) -> dict[str, Any]:
 def _profile(has_keys: bool) -> dict[str, Any]:
     return {
         "operationId": "profile",
+        "tags": ["users"],
         "summary": "A user's rolling state",
         "parameters": [
             {
@@ -153,6 +161,7 @@ def _profile(has_keys: bool) -> dict[str, Any]:
 def _health() -> dict[str, Any]:
     return {
         "operationId": "health",
+        "tags": ["operating"],
         "summary": "Whether the process can judge",
         "responses": {
             "200": _answer("it can", "HealthReport", {"ready": {"value": examples.HEALTH}}),
@@ -166,6 +175,7 @@ def _metrics() -> dict[str, Any]:
     text = {"schema": {"type": "string"}, "example": "fraudstream_ready 1.0\n"}
     return {
         "operationId": "metrics",
+        "tags": ["operating"],
         "summary": "Metrics in Prometheus' text format",
         "responses": {"200": {"description": "all metrics", "headers": _headers(), "content": {"text/plain": text}}},
         "security": [],

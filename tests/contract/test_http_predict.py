@@ -229,17 +229,17 @@ async def test_what_is_not_begun_in_time_is_left_out_and_named(
     plain_environment: None, slow: str, left_out: list[str]
 ) -> None:
     own = load_detector(Settings.model_construct())
-    member = Slow(getattr(own.ensemble, slow), 0.15)
+    member = Slow(getattr(own.ensemble, slow), 1.1)
     setattr(own.ensemble, slow, member)
     last = Slow(own.ensemble.lstm, 0.0)
     own.ensemble.lstm = last  # type: ignore[assignment]
     async with Client(Process(load_settings(), own)) as client:
-        said = (await client.post(named("t"), "/predict?timeout_ms=100")).json()
+        said = (await client.post(named("t"), "/predict?timeout_ms=1000")).json()
         assert said["degraded"] == left_out
         assert [name for name, score in said["members"].items() if score is None] == left_out
         assert last.calls == (0 if left_out else 1), "a member that nobody waits for must not run"
         assert 0 <= said["anomaly_score"] <= 1
-        whole = (await client.post(named("u"), "/predict?timeout_ms=10000")).json()
+        whole = (await client.post(named("u"), "/predict?timeout_ms=30000")).json()
         assert whole["degraded"] == []
         untimed = (await client.post(named("v"))).json()
         assert untimed["members"] == whole["members"]
@@ -247,11 +247,11 @@ async def test_what_is_not_begun_in_time_is_left_out_and_named(
 
 async def test_one_that_is_in_a_hurry_takes_nothing_from_those_judged_with_it(plain_environment: None) -> None:
     own = load_detector(Settings.model_construct())
-    own.ensemble.forest = Slow(own.ensemble.forest, 0.15)  # type: ignore[assignment]
+    own.ensemble.forest = Slow(own.ensemble.forest, 1.1)  # type: ignore[assignment]
     process = Process(load_settings(), own)
     async with Client(process) as client:
         hurried, patient = await asyncio.gather(
-            client.post(named("a"), "/predict?timeout_ms=100"), client.post(named("b"))
+            client.post(named("a"), "/predict?timeout_ms=1000"), client.post(named("b"))
         )
     assert hurried.json()["degraded"] == ["autoencoder", "lstm"]
     assert patient.json()["degraded"] == []
@@ -264,11 +264,11 @@ async def test_a_profile_that_does_not_come_in_time_makes_a_stranger_of_the_user
     asked = named("t", amount=500)
     async with Client(process_) as client:
         known = (await client.post(asked)).json()
-    process_.profiles.delay_s = 0.4
+    process_.profiles.delay_s = 4.0
     async with Client(process_) as client:
         started_s = time.perf_counter()
-        late = (await client.post(asked, "/predict?timeout_ms=200")).json()
-        assert time.perf_counter() - started_s < 0.39
+        late = (await client.post(asked, "/predict?timeout_ms=2000")).json()
+        assert time.perf_counter() - started_s < 3.9
         patient = (await client.post(named("p", amount=500))).json()
     stranger = named("t", amount=500, user_id="nobody-knows")
     process_.profiles = Profiles()

@@ -192,6 +192,41 @@ def test_when_all_members_fail_the_model_is_refused() -> None:
         ensemble_without(*MEMBERS).score(*rows(slice(10)))
 
 
+def test_rows_do_without_a_member_and_leave_the_others_as_they_are(whole: Scores) -> None:
+    without = {name: np.zeros(ROWS, np.bool_) for name in MEMBERS}
+    without["autoencoder"][3:40] = without["lstm"][30:50] = True
+    asked: list[str] = []
+
+    def left_out(member: str) -> NDArray[np.bool_]:
+        asked.append(member)
+        return without[member]
+
+    scores = small_ensemble().score(*rows(slice(ROWS)), left_out)
+    assert asked == list(MEMBERS)
+    assert scores.degraded_of(35) == ("autoencoder", "lstm")
+    assert scores.degraded_of(45) == ("lstm",)
+    assert not scores.surprise[3:40].any()
+    intact = np.delete(np.arange(ROWS), np.arange(3, 50))
+    for mine, theirs in ((scores.anomaly, whole.anomaly), (scores.members, whole.members)):
+        assert mine[intact].tobytes() == theirs[intact].tobytes()
+    assert scores.surprise[intact].tobytes() == whole.surprise[intact].tobytes()
+    alone = ensemble_without("autoencoder").score(*rows(slice(ROWS)))
+    assert scores.anomaly[3:30].tobytes() == alone.anomaly[3:30].tobytes(), "left out is as if it had failed"
+
+
+def test_a_member_that_no_row_needs_does_not_run() -> None:
+    class Untouchable:
+        def score(self, sequences: NDArray[np.uint32]) -> NDArray[np.float64]:
+            raise AssertionError("asked for a score that nobody waits for")
+
+    intact = small_ensemble()
+    lstm: Any = Untouchable()
+    ensemble = Ensemble(intact.forest, intact.autoencoder, lstm, intact.calibration.reference)
+    scores = ensemble.score(*rows(slice(10)), lambda member: np.full(10, member == "lstm"))
+    assert scores.degraded == ("lstm",)
+    assert not ensemble._complained
+
+
 def test_one_row_that_a_member_cannot_score_leaves_the_others_as_they_are(whole: Scores) -> None:
     features, sequences = rows(slice(ROWS))
     features = features.copy()

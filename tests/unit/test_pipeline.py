@@ -11,7 +11,7 @@ import pytest
 from fraudstream.detector import load_detector
 from fraudstream.errors import RefusedInput
 from fraudstream.evidence import features_of, read_headers
-from fraudstream.pipeline import Detector, Outcome, predict, process
+from fraudstream.pipeline import Detector, Outcome, Question, answer_questions, predict, process
 from fraudstream.settings import load_settings
 from fraudstream.state.event import hash16
 from fraudstream.state.profile import EMPTY, view
@@ -183,6 +183,25 @@ def test_predict_sees_the_profile_and_leaves_it_alone(detector: Detector) -> Non
     held = view(profiles[0, b"u1"])
     assert held is not None
     assert held.count == 30
+
+
+def test_questions_judged_together_are_judged_as_each_alone(detector: Detector) -> None:
+    _, profiles, _ = run(detector, [message(k) for k in range(30)], 10)
+    known = profiles[0, b"u1"]
+    asked = [message(31 + at, amount=10.0 * at) for at in range(20)]
+    questions = []
+    for at, one in enumerate(asked):
+        transaction = decode_transaction(one.value)
+        time_s = transaction.time_s(START_S + 40 * 86_400)
+        questions.append(Question(transaction, time_s, START_S + 40 * 86_400, known if at % 3 else EMPTY))
+    broken = Question(questions[0].transaction, START_S, START_S, b"no profile at all")
+    together = answer_questions(detector, [*questions[:7], broken, *questions[7:]])
+    refused = together.pop(7)
+    assert isinstance(refused, RefusedInput)
+    assert refused.reason == "profile_unreadable"
+    assert together == [answer_questions(detector, [one])[0] for one in questions]
+    assert answer_questions(detector, [broken])[0].args == refused.args  # type: ignore[union-attr]
+    assert answer_questions(detector, []) == []
 
 
 def test_predict_refuses_with_the_streams_reasons(detector: Detector) -> None:
