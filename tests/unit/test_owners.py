@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.agents.build import worker_url
 from fraudstream.agents.owners import MSGPACK, PATH, WORKER_KEY_HEADER, WorkerProfiles, worker_key
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
@@ -195,3 +197,18 @@ async def test_what_is_no_list_of_keys_is_refused(own_settings: Settings, new_pa
 def test_the_first_api_key_serves_where_workers_have_none_of_their_own(own_settings: Settings) -> None:
     assert worker_key(own_settings) == ""
     assert worker_key(own_settings.model_copy(update={"api_keys": SecretStr("one,two")})) == "one"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"web_host": "10.0.0.7"}, "http://10.0.0.7:8000"),
+        ({"web_host": "::1"}, "http://[::1]:8000"),
+        ({"web_host": "0.0.0.0"}, f"http://{socket.gethostname()}:8000"),  # noqa: S104  told, not bound to
+        ({"web_host": "::", "worker_url": "http://worker-1:80"}, "http://worker-1:80"),
+    ],
+)
+def test_a_worker_tells_the_others_an_address_that_they_can_reach(
+    own_settings: Settings, changes: dict[str, str], expected: str
+) -> None:
+    assert worker_url(own_settings.model_copy(update=changes)) == expected
