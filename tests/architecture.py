@@ -40,6 +40,7 @@ ONLY_IN = {
     frozenset({"faust", "mode"}): {"tables", "agents", "cli"},
     frozenset({"rocksdict"}): {"tables", "agents"},
     frozenset({"aiohttp"}): {"adapters", "web", "agents", "cli"},
+    frozenset({"swagger_ui_bundle"}): {"web"},
     frozenset({"pandas", "polars", "pyarrow", "sklearn"}): {"training"},
     frozenset({"click", "rich"}): {"cli"},
 }
