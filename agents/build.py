@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -43,7 +44,6 @@ from fraudstream.web.mount import drain, mount
 POLL_RECORDS = 1024
 HEARTBEATS_PER_SESSION = 4
 REQUEST_TIMEOUT_S = 90.0
-EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  recognised here, bound to only where the settings say
 
 
 class FraudApp(faust.App):
@@ -208,15 +208,22 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
         producer_linger=0,
         web_bind=settings.web_host,
         web_host=settings.web_host,
-        canonical_url=_worker_url(settings),
+        canonical_url=worker_url(settings),
         web_port=settings.web_port,
     )
 
 
-def _worker_url(settings: Settings) -> str:
+def worker_url(settings: Settings) -> str:
     """Where other workers reach this one; every worker's must be its own, or Faust takes two for one."""
-    host = settings.web_host if settings.web_host not in EVERY_ADDRESS else socket.gethostname()
+    host = socket.gethostname() if _is_every_address(settings.web_host) else settings.web_host
     return settings.worker_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.web_port}"
+
+
+def _is_every_address(host: str) -> bool:
+    try:
+        return not host or ipaddress.ip_address(host).is_unspecified
+    except ValueError:  # a name
+        return False
 
 
 def _credentials(settings: Settings) -> Any:

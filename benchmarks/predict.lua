@@ -1,19 +1,23 @@
--- Posts varied transactions to /predict: lines of the file that BODIES names, each time with a new transaction_id.
-local bodies, sent, thread_number = {}, 0, 0
-
-function setup(thread)
-  thread:set("number", thread_number)
-  thread_number = thread_number + 1
-end
-
-function init(_)
-  for line in io.lines(os.getenv("BODIES")) do
-    bodies[#bodies + 1] = line
-  end
-end
+-- What wrk asks POST /predict: a transaction of its own each time, of 5,000 users. RATE=300 in the environment spreads
+-- the requests of CONNECTIONS connections (16) over the time; without it each comes as soon as the one before is answered.
+--   wrk -t1 -c16 -d20s --latency -s benchmarks/predict.lua http://127.0.0.1:8000
+local rate = tonumber(os.getenv("RATE") or "0")
+local connections = tonumber(os.getenv("CONNECTIONS") or "16")
+local run = os.time()
+local asked = 0
 
 function request()
-  sent = sent + 1
-  local body = bodies[sent % #bodies + 1]:gsub("@ID@", "w" .. number .. "-" .. sent, 1)
+  asked = asked + 1
+  local body = string.format(
+    '{"transaction_id":"wrk-%d-%d","user_id":"user_%d","amount":%d.67,"merchant":"Shop %d","category":"food",'
+      .. '"location":"New York","device_id":"device_%d"}',
+    run, asked, asked % 5000, asked % 200, asked % 97, asked % 5000)
   return wrk.format("POST", "/predict", { ["Content-Type"] = "application/json" }, body)
+end
+
+if rate > 0 then
+  local apart_ms = 1000 * connections / rate
+  function delay()
+    return math.floor(apart_ms * (0.5 + math.random()))
+  end
 end

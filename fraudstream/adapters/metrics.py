@@ -66,7 +66,7 @@ class Metrics:
         self.cache_hits = self._counter("fraudstream_cache_hits_total", "Users found in the cache.")
         self.cache_misses = self._counter("fraudstream_cache_misses_total", "Users not found in the cache.")
         self.cache_fallbacks = self._counter(
-            "fraudstream_cache_fallbacks_total", "Users judged by this process' own older copy, or as unknown."
+            "fraudstream_cache_fallbacks_total", "Users judged as unknown because nobody could be asked."
         )
         self.cache_waiting = Gauge(
             "fraudstream_cache_waiting", "Changed profiles that the cache does not have yet.", registry=self.registry

@@ -21,10 +21,10 @@ SMALL_BLOCK_ROWS = 16
 
 
 class _SmallBlocks:
-    """Whether this machine's matrix library gives the same bits in small blocks; found out before any is judged."""
+    """Whether this machine's matrix library gives the same bits in small blocks; None until a warm-up has found out."""
 
     def __init__(self) -> None:
-        self.are_exact = True
+        self.are_exact: bool | None = None
 
 
 small_blocks = _SmallBlocks()

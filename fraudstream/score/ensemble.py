@@ -162,9 +162,11 @@ class Ensemble:
         Raises:
             ModelError: it does, so a redelivered transaction could get another verdict.
         """
-        if self._is_batch_invariant():
-            return
-        small_blocks.are_exact = False
+        if small_blocks.are_exact is not False:
+            small_blocks.are_exact = True
+            if self._is_batch_invariant():
+                return
+            small_blocks.are_exact = False
         if not self._is_batch_invariant():
             raise ModelError(
                 "expected the same score for a transaction in any batch, got another one: the matrix library "

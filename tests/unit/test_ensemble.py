@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,13 @@ def assert_same_bits(part: Scores, whole: Scores, which: NDArray[np.int64]) -> N
     assert part.anomaly.tobytes() == whole.anomaly[which].tobytes()
     assert part.members.tobytes() == whole.members[which].tobytes()
     assert part.surprise.tobytes() == whole.surprise[which].tobytes()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_blocks_are_tried() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(small_blocks, "are_exact", True)
+        yield
 
 
 class SmallBlockLstm(Lstm):
@@ -120,7 +128,7 @@ def test_warm_up_accepts_this_machine() -> None:
 
 
 def test_a_machine_on_which_small_blocks_have_other_bits_does_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_blocks, "are_exact", True)
+    monkeypatch.setattr(small_blocks, "are_exact", None)
     whole = small_ensemble()
     lstm = SmallBlockLstm(whole.lstm.encoder, whole.lstm.network, whole.lstm.threshold)
     ensemble = Ensemble(whole.forest, whole.autoencoder, lstm, whole.calibration.reference)
@@ -131,7 +139,7 @@ def test_a_machine_on_which_small_blocks_have_other_bits_does_without_them(monke
 
 
 def test_a_machine_on_which_the_batch_matters_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_blocks, "are_exact", True)
+    monkeypatch.setattr(small_blocks, "are_exact", None)
     whole = small_ensemble()
     lstm = BatchDependentLstm(whole.lstm.encoder, whole.lstm.network, whole.lstm.threshold)
     ensemble = Ensemble(whole.forest, whole.autoencoder, lstm, whole.calibration.reference)
