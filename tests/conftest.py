@@ -16,12 +16,16 @@ from tests.servers.jars import ServerUnavailableError
 
 if TYPE_CHECKING:
     from tests.servers.kafka import KafkaCluster
+    from tests.servers.postgres import PostgresServer
+
+SERVERS = {"kafka", "postgres"}
+"""Fixtures that start a real server."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for a real server is marked so, and cannot be forgotten."""
     for item in items:
-        if "kafka" in getattr(item, "fixturenames", ()):
+        if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.servers)
 
 
@@ -44,6 +48,26 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
         missing(str(error))
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, one for the whole run; use a database of your own (`own_database`)."""
+    from tests.servers.postgres import PostgresServer
+
+    server = PostgresServer()
+    try:
+        server.start()
+    except ServerUnavailableError as error:
+        missing(str(error))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_database(postgres: PostgresServer) -> str:
+    """The administrator's URL of an empty database that no other test uses."""
+    return postgres.create_database(f"t{uuid.uuid4().hex[:8]}")
 
 
 @pytest.fixture
