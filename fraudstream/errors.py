@@ -9,6 +9,8 @@ FraudstreamError                every error that is ours
 ├── ProfileError                a stored profile cannot be read (corrupt, or from a newer version)
 ├── TopicError                  a topic is missing or has the wrong number of partitions
 ├── BrokerError                 the broker cannot be reached or refuses
+├── AuditError                  the audit trail cannot be used: not migrated, rights are missing, contradicted
+│   └── AuditUnavailable        its database does not answer now: waiting helps
 └── Fenced                      another worker owns this partition now: this process is the past
 """
 
@@ -57,6 +59,14 @@ class TopicError(FraudstreamError):
 
 class BrokerError(FraudstreamError):
     """The broker cannot be reached, or refuses what was asked."""
+
+
+class AuditError(FraudstreamError):
+    """The audit trail cannot be used as it is, or contradicts what it is given."""
+
+
+class AuditUnavailable(AuditError):
+    """The database of the audit trail does not answer, or cannot take what it is given just now."""
 
 
 class Fenced(FraudstreamError):
