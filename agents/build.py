@@ -9,10 +9,10 @@ from typing import Any
 import faust
 from faust.web.base import BlueprintManager
 
-from fraudstream.adapters.kafka_client import tls_context
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents import transport
+from fraudstream.agents.credentials import credentials
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
@@ -126,7 +126,7 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
     return FraudApp(
         settings.app_id,
         broker=[f"kafka://{server.strip()}" for server in bootstrap.split(",")],
-        broker_credentials=_credentials(settings),
+        broker_credentials=credentials(settings),
         store="rocksdb://",
         datadir=str(settings.data_dir.absolute()),
         TableManager=ProfileTableManager,
@@ -148,20 +148,6 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
         web_port=settings.web_port,
         web_application_options={"client_max_size": settings.max_body_bytes, "middlewares": [errors_as_json]},
     )
-
-
-def _credentials(settings: Settings) -> Any:
-    """Faust's own form of the security settings, None for plain text."""
-    context = tls_context(settings)
-    if settings.kafka_security_protocol.startswith("SASL") and settings.kafka_servers:
-        password = settings.kafka_sasl_password
-        return faust.SASLCredentials(
-            username=settings.kafka_sasl_username,
-            password=password.get_secret_value() if password else None,
-            mechanism=settings.kafka_sasl_mechanism,
-            ssl_context=context,
-        )
-    return faust.SSLCredentials(context) if context is not None else None
 
 
 def _declare_agent(app: FraudApp) -> None:
