@@ -35,6 +35,7 @@ COMMANDS = {
     "evaluate": Lazy("fraudstream.cli.evaluate:evaluate", "Judges a model on labels, beside well-known baselines."),
     "replay": Lazy("fraudstream.cli.replay:replay", "Judges a file of transactions offline."),
     "parity": Lazy("fraudstream.cli.parity:parity", "Compares live, replay and training, value by value."),
+    "audit": Lazy("fraudstream.cli.audit:audit", "Keeps and checks the evidence of every verdict."),
     "doctor": Lazy("fraudstream.cli.doctor:doctor", "Checks settings, servers, model and topics; says what to do."),
     "dead-letters": Lazy("fraudstream.cli.dead_letters:dead_letters", "Shows messages that could not be scored."),
 }
@@ -46,7 +47,9 @@ EXTRAS = {
     "pyod": "evaluate",
     "river": "evaluate",
     "sklearn": "train",
+    "alembic": "postgres",
     "asyncpg": "postgres",
+    "sqlalchemy": "postgres",
     "redis": "redis",
 }
 """Optional library -> the extra that installs it."""

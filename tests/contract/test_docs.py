@@ -8,7 +8,7 @@ from fraudstream.settings import Settings
 from scripts.make_docs import FEATURES_PAGE, features_page
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_YET_USED = {"redis_host", "postgres_url"}
+NOT_YET_USED = {"redis_host"}
 
 
 def test_the_feature_page_is_made_from_the_catalogue() -> None:
