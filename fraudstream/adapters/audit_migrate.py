@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "fraudstream_audit"
 OWNER, WRITER, READER = "fraudstream_audit_owner", "fraudstream_audit_writer", "fraudstream_audit_reader"
-PACKAGE = "fraudstream.adapters.audit_migrations"
+PACKAGE, FOLDER = "fraudstream.adapters", "audit_migrations"
 
 
 async def migrate(url: str) -> str:
@@ -33,12 +33,12 @@ async def migrate(url: str) -> str:
 
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(files(PACKAGE).joinpath("roles.sql").read_text(encoding="utf-8"))
+        await connection.execute(files(f"{PACKAGE}.{FOLDER}").joinpath("roles.sql").read_text(encoding="utf-8"))
     except asyncpg.InsufficientPrivilegeError as error:
         raise AuditError(
             f"expected a role that may create the roles and the schema of the audit trail, got: {error}; run "
-            f"{PACKAGE.replace('.', '/')}/roles.sql as an administrator first, then GRANT {OWNER} to the role that "
-            "POSTGRES_URL names for this command"
+            f"{PACKAGE.replace('.', '/')}/{FOLDER}/roles.sql as an administrator first, then GRANT {OWNER} to the role "
+            "that POSTGRES_URL names for this command"
         ) from None
     finally:
         await connection.close()
@@ -77,6 +77,6 @@ def _config() -> Config:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", PACKAGE.replace(".audit", ":audit"))
+    config.set_main_option("script_location", f"{PACKAGE}:{FOLDER}")
     config.set_main_option("path_separator", "os")
     return config

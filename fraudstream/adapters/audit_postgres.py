@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 import asyncpg
 
-from fraudstream.adapters.audit_chain import DroppedRun, Extension, Head, Report, extend, without_dropped
-from fraudstream.adapters.audit_migrate import READER, SCHEMA, WRITER, latest_revision, migrate
+from fraudstream.adapters.audit_chain import Extension, Head, extend
+from fraudstream.adapters.audit_check import Advance, Report, verify_snapshot
+from fraudstream.adapters.audit_connection import Connections, translated
+from fraudstream.adapters.audit_dropped import DroppedRun, without_dropped
+from fraudstream.adapters.audit_migrate import SCHEMA, WRITER, latest_revision, migrate
 from fraudstream.adapters.audit_retention import retain
 from fraudstream.adapters.audit_rows import COLUMNS, EvidenceRow, LinkedRow, evidence_of, linked_row
-from fraudstream.adapters.audit_store import Advance, Appended, Retained, refuse_unexplained, verify_snapshot
-from fraudstream.errors import AuditError, AuditUnavailable, SettingsError
+from fraudstream.adapters.audit_store import Appended, Retained, refuse_unexplained
+from fraudstream.errors import AuditError, AuditUnavailable
 from fraudstream.evidence import Evidence
 
-CONNECT_TIMEOUT_S = 5.0
-STATEMENT_TIMEOUT_S = 60.0
-"""A database that stands still this long counts as away; a batch takes a fraction of a second."""
-CONNECTIONS = 4
 READ_ROWS = 1_000
 MONTHS_AHEAD = 2
 RACES = 5
 """How often two sinks may store the same transaction at the same moment before it counts as a fault."""
-
-SERVER_SETTINGS = {
-    "application_name": "fraudstream-audit",
-    "search_path": SCHEMA,
-    "timezone": "UTC",
-    "synchronous_commit": "on",  # a commit is on the disk when it returns
-    "lock_timeout": "30s",
-    "idle_in_transaction_session_timeout": "120s",  # the heads that a stalled sink holds come free
-}
 
 _ALL = f"SELECT {', '.join(f'e.{name}' for name in COLUMNS)} FROM evidence e "
 _NAMES = ", ".join(COLUMNS)
@@ -89,20 +78,16 @@ class PostgresStore:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._pool: asyncpg.Pool | None = None
-        self._opening = asyncio.Lock()
+        self._connections = Connections(url)
         self._months: set[date] = set()
-        _refuse_bad_url(url)
 
     async def close(self) -> None:
-        """Lets the connections go, without waiting for a server that does not answer."""
-        if self._pool is not None:
-            self._pool.terminate()
-            self._pool = None
+        """Lets the connections go."""
+        self._connections.close()
 
     async def check(self) -> None:
         """See AuditStore."""
-        async with self._connected() as connection:
+        async with self._connections.shared() as connection:
             found = await connection.fetchval(f"SELECT version_num FROM {SCHEMA}.alembic_version")
             wanted = await asyncio.to_thread(latest_revision)
             if found != wanted:
@@ -118,12 +103,12 @@ class PostgresStore:
 
     async def migrate(self) -> str:
         """See AuditStore."""
-        with _translated():
+        with translated():
             return await migrate(self._url)
 
     async def append(self, rows: Sequence[EvidenceRow]) -> Appended:
         """See AuditStore."""
-        async with self._connected() as connection:
+        async with self._connections.shared() as connection:
             await self._make_months(connection, rows)
             for _ in range(RACES):
                 try:
@@ -173,7 +158,7 @@ class PostgresStore:
 
     async def heads(self) -> list[Head]:
         """See AuditStore."""
-        async with self._connected() as connection:
+        async with self._connections.shared() as connection:
             return await _heads(connection)
 
     async def find(self, transaction_id: str) -> Evidence | None:
@@ -207,40 +192,23 @@ class PostgresStore:
         """See AuditStore."""
         # Of one moment, while the sink goes on; a merge of the months' keys instead of a sort of everything.
         async with (
-            self._connected() as connection,
+            self._connections.alone() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             await connection.execute("SET LOCAL enable_sort = off")
-            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             return await verify_snapshot(_Snapshot(connection), advance)
 
     async def retain(
         self, first_kept: date, *, accept_broken: bool = False, advance: Advance | None = None
     ) -> Retained:
         """See AuditStore."""
-        async with self._connected() as connection:
+        async with self._connections.alone() as connection:
             return await retain(connection, first_kept, accept_broken=accept_broken, advance=advance)
 
     async def _select(self, query: str, *parameters: Any) -> list[Evidence]:
-        async with self._connected() as connection:
+        async with self._connections.shared() as connection:
             found = await connection.fetch(query, *parameters)
         return [evidence_of(linked_row(record)) for record in found]
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Any]:
-        with _translated():
-            async with self._opening:
-                if self._pool is None:
-                    self._pool = await asyncpg.create_pool(
-                        self._url,
-                        min_size=0,
-                        max_size=CONNECTIONS,
-                        timeout=CONNECT_TIMEOUT_S,
-                        command_timeout=STATEMENT_TIMEOUT_S,
-                        server_settings=SERVER_SETTINGS,
-                    )
-            async with self._pool.acquire(timeout=STATEMENT_TIMEOUT_S) as connection:
-                yield connection
 
 
 class _Snapshot:
@@ -278,27 +246,3 @@ async def _dropped(connection: Any) -> list[DroppedRun]:
 
 def _month(year: int, month: int) -> date:
     return date(year + (month - 1) // 12, (month - 1) % 12 + 1, 1)
-
-
-def _refuse_bad_url(url: str) -> None:
-    if not url.startswith(("postgresql://", "postgres://")):  # the address is not told: it may hold a password
-        raise SettingsError("POSTGRES_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, got another form")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turns the client's errors into ours: what waiting may mend, and what somebody must mend."""
-    try:
-        yield
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError) as error:
-        raise AuditError(
-            f"expected the tables of the audit trail in PostgreSQL, got: {error}; run `fraudstream audit migrate`, or "
-            f"where that was done, GRANT {WRITER} or {READER} to the role of POSTGRES_URL"
-        ) from error
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise AuditError(
-            f"expected a role with the rights of the audit trail, got: {error}; docs/audit.md says which role does what"
-        ) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        said = str(error) or type(error).__name__
-        raise AuditUnavailable(f"expected PostgreSQL at POSTGRES_URL to answer, got: {said}") from error

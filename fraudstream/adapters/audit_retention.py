@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from fraudstream.adapters.audit_chain import DroppedRun, RunBuilder
+from fraudstream.adapters.audit_check import Advance
+from fraudstream.adapters.audit_dropped import DroppedRun, RunBuilder
 from fraudstream.adapters.audit_migrate import OWNER
 from fraudstream.adapters.audit_rows import COLUMNS, linked_row
-from fraudstream.adapters.audit_store import Advance, Retained, refuse_broken
+from fraudstream.adapters.audit_store import Retained, refuse_broken
 
 READ_ROWS = 1_000
 LOCK_TIMEOUT = "10s"
@@ -23,21 +24,20 @@ _MONTHS = """
 async def retain(connection: Any, first_kept: date, *, accept_broken: bool, advance: Advance | None) -> Retained:
     """Drops all months before that of `first_kept`, one transaction each.
 
+    Args:
+        connection: of its own; it is left with the owner's role.
+
     Raises:
         AuditError: rows do not hold, see `AuditStore.retain`; earlier months are dropped.
         asyncpg.PostgresError: as the database says.
     """
     await connection.execute(f"SET ROLE {OWNER}")
-    try:
-        tables = [record["relname"] for record in await connection.fetch(_MONTHS, f"evidence_{first_kept:%Y%m}")]
-        rows = broken = 0
-        for table in tables:
-            async with connection.transaction():
-                builder = await _drop(connection, table, rows, accept_broken=accept_broken, advance=advance)
-            rows, broken = rows + builder.rows, broken + builder.broken
-    finally:
-        if not connection.is_closed():
-            await connection.execute("RESET ROLE")
+    tables = [record["relname"] for record in await connection.fetch(_MONTHS, f"evidence_{first_kept:%Y%m}")]
+    rows = broken = 0
+    for table in tables:
+        async with connection.transaction():
+            builder = await _drop(connection, table, rows, accept_broken=accept_broken, advance=advance)
+        rows, broken = rows + builder.rows, broken + builder.broken
     months = tuple(f"{table[-6:-2]}-{table[-2:]}" for table in tables)
     return Retained(months, rows, broken)
 

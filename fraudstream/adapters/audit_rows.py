@@ -17,6 +17,9 @@ from fraudstream.evidence import ChainPosition, Evidence, read_headers
 ZERO_HASH = bytes(32)
 """What the first row of a partition holds as the hash of the row before it."""
 
+UNREADABLE = (ValueError, TypeError, OverflowError, AttributeError, struct.error)
+"""What `hash_row` raises where a column holds what no sink writes."""
+
 EARLIEST_YEAR, LATEST_YEAR = 2000, 2099
 """Months outside are never made: an event time there is a mistake, and each month is a table."""
 
@@ -158,7 +161,7 @@ def hash_row(row: EvidenceRow, previous_hash: bytes) -> bytes:
     """SHA-256 over the row before it and every column: numbers in fixed places, then lengths, then the bytes.
 
     Raises:
-        ValueError, TypeError, OverflowError, struct.error: a column holds what no sink writes.
+        one of UNREADABLE: a column holds what no sink writes.
     """
     # Lengths stand before the bytes, so that no byte can move from one column to the next unseen.
     texts = (

@@ -10,7 +10,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fraudstream.adapters.audit_chain import DroppedRun, Extension, Head, Report, RunBuilder, extend, without_dropped
+from fraudstream.adapters.audit_chain import Extension, Head, extend
+from fraudstream.adapters.audit_check import Advance, Report, verify_snapshot
+from fraudstream.adapters.audit_dropped import DroppedRun, RunBuilder, without_dropped
 from fraudstream.adapters.audit_rows import (
     COLUMNS,
     EvidenceRow,
@@ -20,14 +22,7 @@ from fraudstream.adapters.audit_rows import (
     microseconds,
     moment_of,
 )
-from fraudstream.adapters.audit_store import (
-    Advance,
-    Appended,
-    Retained,
-    refuse_broken,
-    refuse_unexplained,
-    verify_snapshot,
-)
+from fraudstream.adapters.audit_store import Appended, Retained, refuse_broken, refuse_unexplained
 from fraudstream.errors import AuditError, AuditUnavailable
 from fraudstream.evidence import Evidence
 

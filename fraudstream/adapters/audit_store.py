@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from fraudstream.adapters.audit_chain import ChainCheck, DroppedRun, Extension, Head, Report, RunBuilder
-from fraudstream.adapters.audit_rows import EvidenceRow, LinkedRow
-from fraudstream.errors import AuditError
+from fraudstream.adapters.audit_chain import Extension, Head
+from fraudstream.adapters.audit_check import Advance, Report
+from fraudstream.adapters.audit_dropped import RunBuilder
+from fraudstream.adapters.audit_rows import EvidenceRow
+from fraudstream.errors import AuditError, SettingsError
 from fraudstream.evidence import Evidence, EvidenceStore
 from fraudstream.settings import Settings
-
-Advance = Callable[[int], None]
-"""Called with how many rows are done, counted from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,59 +111,24 @@ def make_store(settings: Settings) -> AuditStore:
     """The store that the settings name. It connects when it is first asked, so the database may be away now.
 
     Raises:
-        SettingsError: POSTGRES_URL cannot be read.
+        SettingsError: POSTGRES_URL cannot be read, or the extra that it needs is not installed.
     """
     if settings.postgres_url is None:
         from fraudstream.adapters.audit_sqlite import SqliteStore
 
         return SqliteStore(settings.data_dir / SQLITE_FILE)
-    from fraudstream.adapters.audit_postgres import PostgresStore
+    try:
+        from fraudstream.adapters.audit_postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"POSTGRES_URL needs {error.name}, which is not installed: pip install 'fraudstream[postgres]', or unset it"
+        ) from None
 
     return PostgresStore(settings.postgres_url.get_secret_value())
 
 
 SQLITE_FILE = "audit.sqlite3"
 """Inside DATA_DIR."""
-
-
-class Snapshot(Protocol):
-    """A whole trail as it was at one moment."""
-
-    async def heads(self) -> list[Head]: ...
-    async def dropped(self) -> list[DroppedRun]: ...
-    def rows(self) -> AsyncIterator[list[LinkedRow]]:
-        """In the order of partition and offset."""
-        ...
-
-    async def unregistered(self, rows: Sequence[LinkedRow]) -> list[LinkedRow]:
-        """Those that a search by transaction would not find."""
-        ...
-
-    async def registered(self) -> int | None:
-        """How many rows a search by transaction could find; None where rows themselves are searched."""
-        ...
-
-
-async def verify_snapshot(snapshot: Snapshot, advance: Advance | None) -> Report:
-    """Checks a whole trail."""
-    check = ChainCheck(await snapshot.heads(), await snapshot.dropped())
-    async for rows in snapshot.rows():
-        check.take(rows)
-        for linked in await snapshot.unregistered(rows):
-            row = linked.row
-            check.report.add(
-                row.source_partition,
-                row.source_offset,
-                row.transaction_id,
-                "expected its transaction among the identities, with its event time: it is not there",
-            )
-        if advance is not None:
-            advance(check.report.rows)
-    report = check.finish()
-    registered = await snapshot.registered()
-    if registered is not None and registered != report.rows:
-        report.add(None, None, None, f"expected as many identities as rows, {report.rows}, got {registered}")
-    return report
 
 
 def refuse_unexplained(found: Extension) -> None:

@@ -15,7 +15,7 @@ from fraudstream.errors import SettingsError
 from fraudstream.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from fraudstream.adapters.audit_chain import Report
+    from fraudstream.adapters.audit_check import Report
     from fraudstream.adapters.audit_store import AuditStore
 
 SHOWN = 20

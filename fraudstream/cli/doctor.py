@@ -188,8 +188,6 @@ def _audit(settings: Settings, *, reachable: bool) -> Check:
         return Check("audit trail", "skipped", f"no POSTGRES_URL: an audit sink would make {SQLITE_FILE} in DATA_DIR")
     try:
         rows = asyncio.run(_audited_rows(settings))
-    except ModuleNotFoundError as error:
-        return Check("audit trail", "failed", f"{error}", "pip install 'fraudstream[postgres]'")
     except FraudstreamError as error:
         return Check("audit trail", "failed", str(error), "see docs/audit.md, or unset POSTGRES_URL")
     return Check("audit trail", "ok", f"can be written, holds {rows:,} rows")

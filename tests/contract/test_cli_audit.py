@@ -97,9 +97,22 @@ def test_what_is_no_audit_trail_is_told_in_one_line(tmp_path: Path) -> None:
     ended, _ = run(tmp_path, "verify")
     assert (ended.exit_code, ended.output.count("\n")) == (1, 1)
     assert "expected the SQLite file of an audit trail" in ended.output
-    ended, _ = run(tmp_path, "verify", POSTGRES_URL="mysql://u:hunter2@h/d")
-    assert ended.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://u:hunter2@h/d", "postgresql://u:hunter2/x@h/d", "postgresql://u:hunter2@[h/d"]
+)
+def test_an_address_that_cannot_be_read_is_told_without_the_password(tmp_path: Path, url: str) -> None:
+    ended, _ = run(tmp_path, "verify", POSTGRES_URL=url)
+    assert (ended.exit_code, ended.output.count("\n")) == (2, 1)
     assert "postgresql://USER" in ended.output
+    assert "hunter2" not in ended.output
+
+
+def test_a_database_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
+    ended, _ = run(tmp_path, "verify", POSTGRES_URL="postgresql://u:hunter2@127.0.0.1:1/d")
+    assert (ended.exit_code, ended.output.count("\n")) == (1, 1)
+    assert "expected PostgreSQL at POSTGRES_URL to answer" in ended.output
     assert "hunter2" not in ended.output
 
 

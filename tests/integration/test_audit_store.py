@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from fraudstream.adapters.audit_chain import DroppedRun
+from fraudstream.adapters.audit_dropped import DroppedRun
 from fraudstream.adapters.audit_migrate import SCHEMA
 from fraudstream.adapters.audit_rows import COLUMNS, EvidenceRow
 from fraudstream.adapters.audit_store import SQLITE_FILE, Appended, AuditStore, open_store

@@ -10,7 +10,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudstream.adapters.audit_chain import ChainCheck, DroppedRun, Head, Report, RunBuilder, extend
+from fraudstream.adapters.audit_chain import Head, extend
+from fraudstream.adapters.audit_check import ChainCheck, Report
+from fraudstream.adapters.audit_dropped import DroppedRun, RunBuilder
 from fraudstream.adapters.audit_rows import ZERO_HASH, EvidenceRow, LinkedRow, hash_row, microseconds
 from tests.audit_rows import row
 
