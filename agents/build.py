@@ -12,13 +12,13 @@ from typing import Any
 import faust
 from faust.web.base import BlueprintManager
 
-from fraudstream.adapters.kafka_client import tls_context
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.profile_cache import profile_cache
 from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents import transport
 from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
+from fraudstream.agents.credentials import credentials
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
@@ -189,7 +189,7 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
     return FraudApp(
         settings.app_id,
         broker=[f"kafka://{server.strip()}" for server in bootstrap.split(",")],
-        broker_credentials=_credentials(settings),
+        broker_credentials=credentials(settings),
         store="rocksdb://",
         datadir=str(settings.data_dir.absolute()),
         TableManager=ProfileTableManager,
@@ -224,20 +224,6 @@ def _is_every_address(host: str) -> bool:
         return not host or ipaddress.ip_address(host).is_unspecified
     except ValueError:  # a name
         return False
-
-
-def _credentials(settings: Settings) -> Any:
-    """Faust's own form of the security settings, None for plain text."""
-    context = tls_context(settings)
-    if settings.kafka_security_protocol.startswith("SASL") and settings.kafka_servers:
-        password = settings.kafka_sasl_password
-        return faust.SASLCredentials(
-            username=settings.kafka_sasl_username,
-            password=password.get_secret_value() if password else None,
-            mechanism=settings.kafka_sasl_mechanism,
-            ssl_context=context,
-        )
-    return faust.SSLCredentials(context) if context is not None else None
 
 
 def _declare_agent(app: FraudApp) -> None:

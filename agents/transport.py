@@ -233,6 +233,17 @@ class ChunkConsumer(driver.Consumer):
         return await super()._commit_offsets(of_others, start_new_transaction) if of_others else True
 
 
+def unread(consumer: Any, tp: TP) -> int:
+    """Offsets of a partition that a read_committed reader could have been given and was not, as of the last fetch."""
+    assignment = consumer._thread._consumer._subscription.subscription.assignment
+    if assignment is None or driver.ensure_aiokafka_TP(tp) not in assignment.tps:
+        return 0
+    state = assignment.state_value(driver.ensure_aiokafka_TP(tp))
+    if state.lso is None or not state.has_valid_position:
+        return 0
+    return max(int(state.lso) - int(state.position), 0)
+
+
 def install(
     app: faust.App,
     topic: str,

@@ -12,6 +12,8 @@ FraudstreamError                every error that is ours
 ├── TopicError                  a topic is missing or has the wrong number of partitions
 ├── BrokerError                 the broker cannot be reached or refuses
 ├── CacheUnavailable            Redis cannot be reached, is slow, full or refuses
+├── AuditError                  the audit trail cannot be used: not migrated, rights are missing, contradicted
+│   └── AuditUnavailable        its database does not answer now: waiting helps
 └── Fenced                      another worker owns this partition now: this process is the past
 """
 
@@ -72,6 +74,14 @@ class BrokerError(FraudstreamError):
 
 class CacheUnavailable(FraudstreamError):
     """The cache of profiles cannot be reached, does not answer in time, or refuses what was asked."""
+
+
+class AuditError(FraudstreamError):
+    """The audit trail cannot be used as it is, or contradicts what it is given."""
+
+
+class AuditUnavailable(AuditError):
+    """The database of the audit trail does not answer, or cannot take what it is given just now."""
 
 
 class Fenced(FraudstreamError):

@@ -133,7 +133,20 @@ class Settings(BaseSettings):
     worker_key: SecretStr | None = Field(
         None, description="what workers show each other when they ask for profiles; absent: the first of API_KEYS"
     )
-    postgres_url: SecretStr | None = None
+    postgres_url: SecretStr | None = Field(
+        None, description="where the audit trail is kept, postgresql://...; absent: a SQLite file in DATA_DIR"
+    )
+
+    # Audit sink
+    audit_group: str | None = Field(None, description="consumer group of the audit sink; absent: APP_ID-audit")
+    audit_batch_rows: int = Field(5_000, ge=1, le=100_000, description="verdicts in one database transaction, at most")
+    audit_batch_interval_s: float = Field(
+        0.5, ge=0, le=60, description="a verdict waits at most this long for others to be stored with it"
+    )
+    audit_retention_months: int | None = Field(
+        None, ge=1, description="whole months kept beside this one by `fraudstream audit retain`; absent: all"
+    )
+    audit_web_port: int = Field(8001, ge=0, le=65535, description="/health and /metrics of the audit sink")
 
     @field_validator("ensemble_weights", mode="before")
     @classmethod
@@ -223,6 +236,11 @@ class Settings(BaseSettings):
     def needs_key(self) -> bool:
         """Whether callers of the web view must show a key."""
         return bool(self.keys) or self.api_key_hashes_file is not None
+
+    @property
+    def audit_consumer_group(self) -> str:
+        """The consumer group of the audit sink."""
+        return self.audit_group or f"{self.app_id}-audit"
 
     @property
     def topic_names(self) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ MAY_IMPORT = {
 }
 
 ONLY_IN = {
+    frozenset({"alembic", "sqlalchemy"}): {"adapters"},
     frozenset({"aiokafka", "asyncpg", "confluent_kafka", "kafka", "prometheus_client", "redis"}): {
         "adapters",
         "agents",

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
     from tests.servers.kafka import KafkaCluster
+    from tests.servers.postgres import PostgresServer
     from tests.servers.redis import RedisServer
 
-SERVERS = frozenset({"browser", "kafka", "redis"})
+SERVERS = frozenset({"browser", "kafka", "postgres", "redis"})
 """Fixtures of what is installed beside Python: servers, and the browser."""
+
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,6 +53,26 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
         missing(str(error))
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, one for the whole run; use a database of your own (`own_database`)."""
+    from tests.servers.postgres import PostgresServer
+
+    server = PostgresServer()
+    try:
+        server.start()
+    except ServerUnavailableError as error:
+        missing(str(error))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_database(postgres: PostgresServer) -> str:
+    """The administrator's URL of an empty database that no other test uses."""
+    return postgres.create_database(f"t{uuid.uuid4().hex[:8]}")
 
 
 @pytest.fixture

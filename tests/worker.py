@@ -56,24 +56,38 @@ class Worker:
         settings: of the worker; its data directory and web port are replaced by ones of its own.
         directory: where its log and its RocksDB files live.
         name: of the log file.
+        app: the module of its Faust app.
     """
 
-    def __init__(self, settings: Settings, directory: Path, name: str = "worker", web_host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Path,
+        name: str = "worker",
+        web_host: str = "127.0.0.1",
+        app: str = "fraudstream.agents.app",
+    ) -> None:
         self.directory = directory / name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log = self.directory / "worker.log"
         self.data_dir = self.directory / "data"
         self.port = free_port()
         self.settings = settings.model_copy(
-            update={"data_dir": self.data_dir, "web_port": self.port, "web_host": web_host}
+            update={
+                "data_dir": self.data_dir,
+                "web_port": self.port,
+                "audit_web_port": self.port,
+                "web_host": web_host,
+            }
         )
+        self._app = app
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Worker:
         """Starts the process the way users do; the log goes on where an earlier one ended."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("faust")), "-A", "fraudstream.agents.app", "worker", "-l", "info"],
+                [str(Path(sys.executable).with_name("faust")), "-A", self._app, "worker", "-l", "info"],
                 cwd=self.directory,
                 env=environment(self.settings),
                 stdin=subprocess.DEVNULL,

@@ -44,7 +44,7 @@ class Check:
 @json_option
 @click.pass_context
 def doctor(context: click.Context, json_file: Path | None) -> None:
-    """Checks settings, Kafka, topics, model, data directory, Redis and PostgreSQL; exits with 1 if one fails."""
+    """Checks settings, servers, topics, model, data directory and audit trail; exits with 1 if one fails."""
     masked: dict[str, str] = {}
     try:
         settings = load_settings()
@@ -72,7 +72,9 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _model(settings)
     yield _data_dir(settings)
     yield _redis(settings)
-    yield _postgres(settings)
+    postgres = _postgres(settings)
+    yield postgres
+    yield _audit(settings, reachable=postgres.status == "ok")
 
 
 def _kafka(settings: Settings) -> Check:
@@ -187,6 +189,28 @@ def _postgres(settings: Settings) -> Check:
         return Check("postgresql", "skipped", "no POSTGRES_URL: no PostgreSQL is asked for")
     host, port = _host_and_port(settings.postgres_url.get_secret_value(), POSTGRES_PORT)
     return _reached("postgresql", host, port, "start PostgreSQL, mend POSTGRES_URL, or unset it")
+
+
+def _audit(settings: Settings, *, reachable: bool) -> Check:
+    if settings.postgres_url is not None and not reachable:
+        return Check("audit trail", "skipped", "PostgreSQL was not reached")
+    from fraudstream.adapters.audit_store import SQLITE_FILE
+
+    if settings.postgres_url is None and not (settings.data_dir / SQLITE_FILE).exists():
+        return Check("audit trail", "skipped", f"no POSTGRES_URL: an audit sink would make {SQLITE_FILE} in DATA_DIR")
+    try:
+        rows = asyncio.run(_audited_rows(settings))
+    except FraudstreamError as error:
+        return Check("audit trail", "failed", str(error), "see docs/audit.md, or unset POSTGRES_URL")
+    return Check("audit trail", "ok", f"can be written, holds {rows:,} rows")
+
+
+async def _audited_rows(settings: Settings) -> int:
+    from fraudstream.adapters.audit_store import open_store
+
+    async with open_store(settings) as store:
+        await store.check()
+        return sum(head.rows for head in await store.heads())
 
 
 def _host_and_port(url: str, default_port: int) -> tuple[str | None, int]:

@@ -38,6 +38,7 @@ COMMANDS = {
     "explain": Lazy("fraudstream.cli.explain:explain", "Shows a verdict as it was then, and what it would be if."),
     "parity": Lazy("fraudstream.cli.parity:parity", "Compares live, replay and training, value by value."),
     "keys": Lazy("fraudstream.cli.keys:keys", "Makes, lists and removes API keys, which are kept as hashes."),
+    "audit": Lazy("fraudstream.cli.audit:audit", "Keeps and checks the evidence of every verdict."),
     "doctor": Lazy("fraudstream.cli.doctor:doctor", "Checks settings, servers, model and topics; says what to do."),
     "dead-letters": Lazy("fraudstream.cli.dead_letters:dead_letters", "Shows messages that could not be scored."),
 }
@@ -49,7 +50,9 @@ EXTRAS = {
     "pyod": "evaluate",
     "river": "evaluate",
     "sklearn": "train",
+    "alembic": "postgres",
     "asyncpg": "postgres",
+    "sqlalchemy": "postgres",
     "redis": "redis",
 }
 """Optional library -> the extra that installs it."""

@@ -1,0 +1,189 @@
+"""Builds the Faust app of the audit sink: `create_audit_app` ties transport, store, agent and web view together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import faust
+from faust.types import TP
+from faust.web.base import BlueprintManager
+
+import fraudstream
+from fraudstream.adapters.audit_metrics import AuditMetrics
+from fraudstream.adapters.audit_store import AuditStore, make_store
+from fraudstream.adapters.kafka_topics import check_topics
+from fraudstream.agents import transport
+from fraudstream.agents.audit_sink import AuditSink
+from fraudstream.agents.credentials import credentials
+from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
+from fraudstream.agents.producers import dead_letter_message
+from fraudstream.dead_letter import DeadLetter
+from fraudstream.errors import AuditUnavailable, FraudstreamError
+from fraudstream.settings import Settings
+from fraudstream.web.audit_views import AuditHealth, AuditViews
+
+log = logging.getLogger(__name__)
+
+POLL_RECORDS = 2048
+HEARTBEATS_PER_SESSION = 4
+REQUEST_TIMEOUT_S = 90.0
+TICK_S = 0.05
+LONGEST_OUTAGE_S = 14 * 86_400
+"""A sink whose database is away fetches nothing; the client must not take that for a hung process."""
+
+
+class AuditApp(faust.App):
+    """The Faust app of the sink; it has no tables."""
+
+    settings: Settings
+    bootstrap: str
+    sink: AuditSink
+    metrics: AuditMetrics
+    audit_store: AuditStore
+    topics: Any
+    web: Any
+    consumer: Any
+    producer: Any
+
+    def _new_web(self) -> Any:
+        web = super()._new_web()
+        web.blueprints = BlueprintManager([])  # Faust's own pages, the one at / included
+        return web
+
+    async def on_first_start(self) -> None:
+        """Refuses to start on topics or a database that somebody has to set up; waits for those that are away."""
+        try:
+            problems = await check_topics(self.settings, self.bootstrap)
+            await self.audit_store.check()
+        except AuditUnavailable as error:
+            log.warning("the sink starts without its database, verdicts wait: %s", error)
+        except FraudstreamError as error:
+            stop_process(str(error), EXIT_SETTINGS)
+        else:
+            if problems:
+                stop_process("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
+        await super().on_first_start()
+
+    async def on_shutdown(self) -> None:
+        """Lets the database go."""
+        await self.audit_store.close()
+        await super().on_shutdown()
+
+    async def settle(self) -> None:
+        """Before partitions move: what is not stored by now is not waited for, its next owner stores it."""
+        await self.sink.settle()
+        self.consumer._unacked_messages.clear()
+
+    async def send_dead_letter(self, letter: DeadLetter) -> None:
+        """Sends what is no verdict to the dead letters, and returns once the broker has it."""
+        key, value, headers = dead_letter_message(letter)
+        sent = await self.producer.send(
+            self.settings.dead_letters_topic, key, value, letter.partition, None, headers, transactional_id=None
+        )
+        await sent
+
+    def partitions(self) -> tuple[int, ...]:
+        """Partitions of the verdicts topic that this sink owns."""
+        topic = self.settings.verdicts_topic
+        return tuple(sorted(tp.partition for tp in self.consumer.assignment() if tp.topic == topic))
+
+    def lag(self) -> int:
+        """Offsets that are not stored yet, as far as the consumer knows; markers of transactions count as passed."""
+        return self.sink.waiting + sum(
+            transport.unread(self.consumer, TP(self.settings.verdicts_topic, partition))
+            for partition in self.partitions()
+        )
+
+    def health(self) -> AuditHealth:
+        """The sink's state now."""
+        partitions = self.partitions()
+        problem = self.sink.problem
+        problems = () if problem is None else (problem,)
+        if not partitions:
+            problems = ("no partitions are assigned to this sink yet", *problems)
+        return AuditHealth(
+            ready=not problems,
+            problems=problems,
+            partitions=partitions,
+            lag=self.lag(),
+            waiting=self.sink.waiting,
+            rows=self.sink.stored,
+            failures=self.sink.failures,
+            version=fraudstream.__version__,
+        )
+
+
+def create_audit_app(settings: Settings, bootstrap: str) -> AuditApp:
+    """The Faust app that stores verdicts.
+
+    Args:
+        bootstrap: HOST:PORT[,HOST:PORT] of the broker.
+
+    Raises:
+        FraudstreamError: the settings cannot be used; says why.
+    """
+    app = _faust_app(settings, bootstrap)
+    app.settings, app.bootstrap, app.metrics = settings, bootstrap, AuditMetrics()
+    app.audit_store = make_store(settings)
+    app.sink = AuditSink(settings, app.audit_store, app.metrics, app.send_dead_letter)
+    transport.install(
+        app,
+        settings.verdicts_topic,
+        commits_in_transaction=False,
+        before_assigned=_nothing_to_fence,
+        before_empty=app.settle,
+    )
+    _declare_agent(app)
+    AuditViews(app, app.metrics).mount(app.web.web_app)
+    return app
+
+
+def _faust_app(settings: Settings, bootstrap: str) -> AuditApp:
+    return AuditApp(
+        settings.audit_consumer_group,
+        broker=[f"kafka://{server.strip()}" for server in bootstrap.split(",")],
+        broker_credentials=credentials(settings),
+        datadir=str(settings.data_dir.absolute()),
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        stream_recovery_delay=0.0,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=settings.kafka_session_timeout_s,
+        broker_heartbeat_interval=settings.kafka_session_timeout_s / HEARTBEATS_PER_SESSION,
+        broker_request_timeout=max(REQUEST_TIMEOUT_S, settings.kafka_session_timeout_s),
+        broker_max_poll_records=POLL_RECORDS,
+        broker_max_poll_interval=LONGEST_OUTAGE_S,
+        broker_commit_interval=0.5,
+        web_bind=settings.web_host,
+        web_host=settings.web_host,
+        web_port=settings.audit_web_port,
+    )
+
+
+async def _nothing_to_fence(_assigned: set[TP]) -> None:
+    """The heads of the chains fence: a sink that lost its partitions adds nothing that another has added."""
+
+
+def _declare_agent(app: AuditApp) -> None:
+    source = app.topic(app.settings.verdicts_topic, schema=transport.ChunkSchema())
+
+    @app.agent(source, name="audit", concurrency=1)
+    async def audit(stream: Any) -> None:
+        """Stores every verdict once."""
+        app.sink.ack = stream.ack
+        ticking = asyncio.ensure_future(_tick(app.sink))
+        try:
+            async for event in stream.noack().events():
+                app.consumer.chunk_taken.set()
+                await app.sink.take(event)
+        finally:
+            ticking.cancel()
+
+
+async def _tick(sink: AuditSink) -> None:
+    while True:
+        await asyncio.sleep(TICK_S)
+        await sink.tick()

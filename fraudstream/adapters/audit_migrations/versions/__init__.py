@@ -1,0 +1,1 @@
+"""One module a step, applied in order and never changed once released."""
