@@ -26,7 +26,6 @@ SERVERS = frozenset({"browser", "kafka", "postgres", "redis"})
 """Fixtures of what is installed beside Python: servers, and the browser."""
 
 
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for a real server is marked so, and cannot be forgotten."""
     for item in items:

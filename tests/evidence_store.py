@@ -93,7 +93,7 @@ class SqliteEvidence:
 
     def _select(self, where: str, *values: object) -> list[Evidence]:
         with closing(sqlite3.connect(self.path)) as db:
-            rows = db.execute(f"SELECT * FROM evidence {where}", values).fetchall()  # noqa: S608  our own words
+            rows = db.execute(f"SELECT * FROM evidence {where}", values).fetchall()
         return [
             Evidence(name, user, partition, at, verdict, transaction, features,
                      ChainPosition(partition, at, FIRST_HASH, b"\xab" * 32))

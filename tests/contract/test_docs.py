@@ -12,6 +12,7 @@ from scripts.make_docs import CODES_BEGIN, CODES_END, DOCS, made_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
 @pytest.mark.parametrize("name", made_files())
 def test_a_made_file_says_what_the_code_says(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == made_files()[name], "run `make docs`"
