@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -130,6 +131,7 @@ def frames() -> Iterator[Any]:
     yield pytest.param(with_times, id="pandas, times without an offset are UTC")
     yield pytest.param(with_times.assign(timestamp=with_times["timestamp"].dt.tz_localize("UTC")), id="pandas, UTC")
     yield pytest.param(pa.Table.from_pandas(with_times), id="pyarrow")
+    yield pytest.param(pl.from_pandas(with_times), id="polars")
     yield pytest.param(with_times.astype({"category": "category", "merchant": "string"}), id="pandas, other types")
 
 
@@ -232,6 +234,7 @@ def test_a_result_becomes_records_and_frames(detector: Detector) -> None:
     assert records[0]["members"].keys() == {"forest", "autoencoder", "lstm"}
     assert records[0]["event_time"] == datetime.fromtimestamp(START_S, UTC)
     frame, table = result.to_pandas(features=True), result.to_arrow()
+    assert result.to_polars()["anomaly_score"].to_list() == frame["anomaly_score"].tolist()
     assert frame["anomaly_score"].tolist() == [one.anomaly_score for one in result]
     assert frame["feature_log_amount"].to_numpy(np.float32).tolist() == result.features[:, 0].tolist()
     assert table["flagged"].to_pylist() == [one.flagged for one in result]
