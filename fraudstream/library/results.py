@@ -137,9 +137,9 @@ class Result:
 
     def to_polars(self, *, features: bool = False) -> Any:
         """`to_columns` as a polars DataFrame; needs polars."""
-        from importlib import import_module
+        import polars as pl
 
-        return import_module("polars").DataFrame(self.to_columns(features=features))
+        return pl.DataFrame(self.to_columns(features=features))
 
     def to_arrow(self, *, features: bool = False) -> Any:
         """`to_columns` as a pyarrow Table; needs pyarrow."""

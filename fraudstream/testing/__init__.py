@@ -1,6 +1,6 @@
 """For the tests of whoever builds on fraudstream: checks of features and scorers, and a real worker without a server.
 
-Needs `pip install 'fraudstream[demo]' hypothesis`; everything is imported when it is asked for.
+Needs `pip install 'fraudstream[testing]'`; everything is imported when it is asked for.
 """
 
 from __future__ import annotations

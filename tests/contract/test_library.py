@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -70,9 +71,7 @@ def test_importing_the_package_or_listing_its_commands_brings_no_heavy_library()
 
 
 def python(program: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -82,7 +81,7 @@ def test_every_public_name_is_there_and_says_what_it_is() -> None:
     assert set(names) <= set(dir(fraudstream))
     for name in names:
         value = getattr(fraudstream, name)
-        assert inspect.getdoc(value) or not callable(value), name
+        assert inspect.getdoc(value) or not (inspect.isclass(value) or inspect.isroutine(value)), name
         assert not name.startswith("_")
     with pytest.raises(AttributeError, match="no attribute 'Judge'"):
         fraudstream.Judge  # noqa: B018
@@ -132,6 +131,7 @@ def frames() -> Iterator[Any]:
     yield pytest.param(with_times, id="pandas, times without an offset are UTC")
     yield pytest.param(with_times.assign(timestamp=with_times["timestamp"].dt.tz_localize("UTC")), id="pandas, UTC")
     yield pytest.param(pa.Table.from_pandas(with_times), id="pyarrow")
+    yield pytest.param(pl.from_pandas(with_times), id="polars")
     yield pytest.param(with_times.astype({"category": "category", "merchant": "string"}), id="pandas, other types")
 
 
@@ -234,6 +234,7 @@ def test_a_result_becomes_records_and_frames(detector: Detector) -> None:
     assert records[0]["members"].keys() == {"forest", "autoencoder", "lstm"}
     assert records[0]["event_time"] == datetime.fromtimestamp(START_S, UTC)
     frame, table = result.to_pandas(features=True), result.to_arrow()
+    assert result.to_polars()["anomaly_score"].to_list() == frame["anomaly_score"].tolist()
     assert frame["anomaly_score"].tolist() == [one.anomaly_score for one in result]
     assert frame["feature_log_amount"].to_numpy(np.float32).tolist() == result.features[:, 0].tolist()
     assert table["flagged"].to_pylist() == [one.flagged for one in result]
@@ -263,14 +264,12 @@ def test_features_given_to_a_program_are_in_its_catalogue_and_too_late_after_the
     program = """
 import fraudstream, sys
 from fraudstream import Verdict, errors
-from tests.unit.test_own_features import same_merchant, same_merchant_plainly
+def total(event, history):
+    return 0.5 + len(history)
 def feature(name):
     return fraudstream.OwnFeature(name, "currency", "sum", "Sum at the merchant.", "unusual_merchant", None,
-        compute=same_merchant, oracle=same_merchant_plainly, window_s=86400)
+        compute=total, oracle=total, window_s=86400)
 """
-    program = program.replace("from tests.unit.test_own_features import same_merchant, same_merchant_plainly", "")
-    program = program.replace("compute=same_merchant, oracle=same_merchant_plainly", "compute=total, oracle=total")
-    program = program.replace("def feature", "def total(event, history): return 0.5 + len(history)\ndef feature")
     program += f"""
 one = feature("total_here")
 detector = fraudstream.Detector.load(features=[one])
@@ -282,10 +281,11 @@ try:
 except errors.FeatureError as error:
     print("install" in str(error).lower(), "register_features" in str(error))
 """
-    name, *values, _version = python(program).splitlines()[0].split(" ")
+    first, second = python(program).splitlines()
+    name, *values, _version = first.split(" ")
     assert name == "total_here"
     assert json.loads(" ".join(values)) == [0.5, 0.5, 0.5, 1.5]
-    assert python(program).splitlines()[1] == "True True"
+    assert second == "True True"
 
 
 def test_a_feature_is_refused_by_the_face_as_it_is_inside(detector: Detector) -> None:

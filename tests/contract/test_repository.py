@@ -41,7 +41,7 @@ REGISTRY_HOSTS = tuple(
 
 # Which extras an import may rely on, by folder; the worker's own rooms rely on none.
 EXTRAS_OF_FOLDERS = {
-    "fraudstream": ("redis", "postgres", "demo"),
+    "fraudstream": ("redis", "postgres", "demo", "train", "polars", "testing"),
     "agents": (),
     "tables": (),
     "training": ("train", "evaluate"),

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+
+import faust
 
 from fraudstream import Verdict, create_app
 
@@ -46,7 +47,7 @@ cases = Cases(CASES_DB)
 
 
 @app.agent(app.alerts)
-async def open_cases(alerts: AsyncIterator[Verdict]) -> None:
+async def open_cases(alerts: faust.StreamT[Verdict]) -> None:
     """Opens a case for each alert; its offset is committed only after the case is in the file."""
     async for alert in alerts:
         cases.open(alert)

@@ -42,7 +42,8 @@ class ZScores:
 
 def raw_scores(high: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) from (n, needs) z-scores that are not negative."""
-    return high.max(axis=1)
+    largest: NDArray[np.float64] = high.max(axis=1)
+    return largest
 
 
 def load(_settings: Settings) -> ZScores:
