@@ -24,8 +24,8 @@ def configure(server: RedisServer, **options: str) -> None:
         client = redis_client(Settings.model_construct(redis_host=server.host, app_id="test"), 2.0)
         for name, value in options.items():
             await client.config_set(name.replace("_", "-"), value)
-        await client.set("something", b"x" * 2_000_000)
-        await client.set("else", b"x" * 2_000_000)
+        for number in range(12):
+            await client.set(f"key-{number}", b"x" * 1_000_000)
         await client.aclose()
 
     asyncio.run(apply())
@@ -44,7 +44,7 @@ def told_of(server: RedisServer, tmp_path: Path) -> dict[str, Any]:
     [
         ({"maxmemory": "0"}, "its memory has no bound", "set maxmemory, and maxmemory-policy"),
         ({"maxmemory": "100mb", "maxmemory_policy": "noeviction"}, "its policy is noeviction", "set maxmemory, and"),
-        ({"maxmemory": "4mb", "maxmemory_policy": "allkeys-lru"}, "keys go for want of memory", "give it more memory"),
+        ({"maxmemory": "10mb", "maxmemory_policy": "allkeys-lru"}, "keys go for want of memory", "give it more memory"),
         (
             {"maxmemory": "100mb", "maxmemory_policy": "volatile-ttl"},
             "100 MiB, volatile-ttl; its memory is bounded",
