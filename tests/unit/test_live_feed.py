@@ -21,7 +21,8 @@ from fraudstream.score.ensemble import Scores
 from fraudstream.settings import load_settings
 from fraudstream.state.profile import EMPTY
 from fraudstream.web import live, recent
-from fraudstream.web.live import LiveFeed, Sample, TooManySubscribersError
+from fraudstream.web.live import LiveFeed, TooManySubscribersError
+from fraudstream.web.live_events import QUEUED_EVENTS, Sample
 from fraudstream.web.live_stats import ALERTS, SCORE_BINS, VERDICTS, WINDOW_S, Judged, RollingStats
 from tests.unit.test_pipeline import START_S, message
 
@@ -197,7 +198,7 @@ async def test_a_slow_page_loses_the_oldest_events_and_nobody_waits_for_it(monke
             watched.observe(outcome([0.5]), 0.001)
             await asyncio.sleep(0.005)
             assert time.perf_counter() - started_s < 10
-        assert slow._waiting.qsize() <= live.QUEUED_TICKS
+        assert slow._waiting.qsize() <= QUEUED_EVENTS
 
 
 async def test_pages_are_limited_and_nothing_is_made_while_nobody_watches() -> None:
