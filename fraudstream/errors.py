@@ -7,6 +7,7 @@ FraudstreamError                every error that is ours
 ├── ModelError                  a model directory cannot be used
 │   └── ModelMismatch           its manifest does not fit this code
 ├── ProfileError                a stored profile cannot be read (corrupt, or from a newer version)
+├── EvidenceError               there is no evidence of a transaction, or it cannot be read
 ├── TopicError                  a topic is missing or has the wrong number of partitions
 ├── BrokerError                 the broker cannot be reached or refuses
 └── Fenced                      another worker owns this partition now: this process is the past
@@ -49,6 +50,10 @@ class ModelMismatch(ModelError):
 
 class ProfileError(FraudstreamError):
     """A stored profile cannot be read."""
+
+
+class EvidenceError(FraudstreamError):
+    """There is no evidence of a transaction, or it cannot be read."""
 
 
 class TopicError(FraudstreamError):

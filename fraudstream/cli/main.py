@@ -34,6 +34,7 @@ COMMANDS = {
     "backfill": Lazy("fraudstream.cli.backfill:backfill", "Fills the profiles from a file, before going live."),
     "evaluate": Lazy("fraudstream.cli.evaluate:evaluate", "Judges a model on labels, beside well-known baselines."),
     "replay": Lazy("fraudstream.cli.replay:replay", "Judges a file of transactions offline."),
+    "explain": Lazy("fraudstream.cli.explain:explain", "Shows a verdict as it was then, and what it would be if."),
     "parity": Lazy("fraudstream.cli.parity:parity", "Compares live, replay and training, value by value."),
     "keys": Lazy("fraudstream.cli.keys:keys", "Makes, lists and removes API keys, which are kept as hashes."),
     "doctor": Lazy("fraudstream.cli.doctor:doctor", "Checks settings, servers, model and topics; says what to do."),

@@ -38,6 +38,8 @@ _KNOWN = index_of("lifetime_count")
 _AGE_DAYS = index_of("account_age_days")
 _SUM_24H = index_of("sum_24h")
 _SUM_RATIO = index_of("sum_ratio_24h")
+_SUM_7D = index_of("sum_7d")
+_COUNT_7D = index_of("count_7d")
 _COUNT_1H = index_of("count_1h")
 _COUNT_30D = index_of("count_30d")
 _MERCHANT_VISITS = index_of("merchant_visits_30d")
@@ -100,8 +102,8 @@ def said_of_feature(feature: Feature, amount: float, row: Row) -> Said:
 def _large(_feature: Feature, amount: float, row: Row) -> Said:
     usual = _usual_amount(amount, row)
     # With a category the tail is that of its payments alone.
-    rare = "" if has_category(row) else _as_large(row, "")
-    return Said(amount, CURRENCY, usual, f"Amount {amount:,.2f} is high among all payments{rare}{_usually(usual)}")
+    how = "is high among all payments" if has_category(row) else _how_high("among all payments", "them", row)
+    return Said(amount, CURRENCY, usual, f"Amount {amount:,.2f} {how}{_usually(usual)}")
 
 
 def _for_user(_feature: Feature, amount: float, row: Row) -> Said:
@@ -116,7 +118,7 @@ def _for_user(_feature: Feature, amount: float, row: Row) -> Said:
 
 
 def _for_category(_feature: Feature, amount: float, row: Row) -> Said:
-    text = f"Amount {amount:,.2f} is high for this category{_as_large(row, ' of its payments')}"
+    text = f"Amount {amount:,.2f} {_how_high('for this category', 'its payments', row)}"
     if row[_CATEGORY_VISITS]:
         usual = round(_of_ratio(amount, row[_TO_CATEGORY_MEAN]), _CENTS)
         return Said(amount, CURRENCY, usual, f"{text}; this user usually pays {usual:,.2f} in it")
@@ -136,7 +138,8 @@ def _recent(feature: Feature, amount: float, row: Row) -> Said:
     else:
         against = "their categories"
     text = f"Earlier payments of the last 7 days were unusually high for {against}"
-    return Said(round(row[index_of(feature.name)], _DIGITS), feature.unit, None, text)
+    before, count = max(row[_SUM_7D] - amount, 0.0), row[_COUNT_7D]
+    return Said(round(before / max(count, 1.0), _CENTS), "currency a payment in 7 d", usual, text)
 
 
 def _day_spending(_feature: Feature, _amount: float, row: Row) -> Said:
@@ -274,14 +277,15 @@ def _of_ratio(value: float, log_ratio: float) -> float:
     return max((value + 1.0) * _exp(-log_ratio) - 1.0, 0.0)
 
 
-def _as_large(row: Row, of_them: str) -> str:
+def _how_high(where: str, payments: str, row: Row) -> str:
+    """How high an amount is among those that the tail is of."""
     nats = row[_TAIL]
     if nats < _RARE_NATS:
-        return ""
+        return f"is on the high side {where}: {_exp(-nats):.0%} of {payments} are as large"
     one_in = _exp(nats)
     if one_in >= _MOST_RARE:
-        return f": fewer than 1 in {_MOST_RARE:,.0f}{of_them} is as large"
-    return f": about 1 in {_roughly(one_in)}{of_them} is as large"
+        return f"is high {where}: fewer than 1 in {_MOST_RARE:,.0f} of {payments} is as large"
+    return f"is high {where}: about 1 in {_roughly(one_in)} of {payments} is as large"
 
 
 def _exp(exponent: float) -> float:

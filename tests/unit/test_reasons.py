@@ -172,3 +172,9 @@ def test_what_does_not_surprise_is_no_reason() -> None:
     _, residual = autoencoder.score(inputs)
     assert (surprise == 0.0).any()
     assert not residual[surprise == 0.0].any()
+
+
+def test_the_documented_examples_of_what_no_feature_leads_are_what_is_said() -> None:
+    sequence, rest = found_in(residuals(), (0.99, math.nan, 0.997))
+    assert sequence.text == codes.REASON_CODES[codes.UNUSUAL_SEQUENCE].example
+    assert rest.text == codes.REASON_CODES[codes.OTHER_SIGNALS].example

@@ -60,8 +60,8 @@ def test_an_amount_below_the_mean_is_not_said_to_be_many_times_the_usual() -> No
 
 def test_a_first_payment_is_not_compared_with_what_there_is_not() -> None:
     first = "Amount 100.00 is high among all payments; it is this user's first payment"
-    assert said(codes.LARGE_AMOUNT).text == first
-    assert said(codes.AMOUNT_FOR_USER).text == first
+    assert said(codes.LARGE_AMOUNT, amount_z_category=2.0).text == first
+    assert said(codes.AMOUNT_FOR_USER, amount_z_category=2.0).text == first
     spent = said(codes.DAY_SPENDING, sum_24h=100.0)
     assert spent == (100.0, "currency", None, "100.00 spent within 24 hours, with this user's first payment")
 
@@ -76,13 +76,15 @@ def test_a_category_is_said_to_be_rare_with_its_share_and_the_users_own_amounts(
     assert (one.usual, one.text) == (40.0, f"{text}; this user usually pays 40.00 in it")
     rarest = said(codes.AMOUNT_FOR_CATEGORY, **(values | {"amount_tail_category": 15.0})).text
     assert "fewer than 1 in 10,000 of its payments is as large" in rarest
-    assert ":" not in said(codes.AMOUNT_FOR_CATEGORY, **(values | {"amount_tail_category": 1.0})).text
+    common = said(codes.AMOUNT_FOR_CATEGORY, **(values | {"amount_tail_category": -math.log(0.29)})).text
+    assert common.startswith("Amount 100.00 is on the high side for this category: 29% of its payments are as large")
 
 
 def test_without_a_category_an_amount_is_held_against_all_payments() -> None:
     text = said(codes.LARGE_AMOUNT, amount_tail_category=math.log(2123.0), **USUAL).text
     assert (
-        text == "Amount 100.00 is high among all payments: about 1 in 2,100 is as large; this user usually pays 25.00"
+        text == "Amount 100.00 is high among all payments: about 1 in 2,100 of them is as large; "
+        "this user usually pays 25.00"
     )
 
 
@@ -93,11 +95,11 @@ def test_a_usual_day_is_said_beside_what_was_spent() -> None:
 
 
 def test_earlier_amounts_are_told_against_the_user_or_against_their_categories() -> None:
-    of_user = said(codes.RECENT_AMOUNTS, 100.0, "echo_ratio_1d", echo_ratio_1d=2.0, **USUAL)
+    of_user = said(codes.RECENT_AMOUNTS, 100.0, "echo_ratio_1d", sum_7d=700.0, count_7d=3.0, **USUAL)
     assert (
         of_user.text == "Earlier payments of the last 7 days were unusually high for this user, who usually pays 25.00"
     )
-    assert (of_user.value, of_user.unit) == (2.0, "log ratio")
+    assert (of_user.value, of_user.unit, of_user.usual) == (200.0, "currency a payment in 7 d", 25.0)
     of_category = said(codes.RECENT_AMOUNTS, 100.0, "echo_tail_1d", echo_tail_1d=2.0, **USUAL)
     assert of_category.text == "Earlier payments of the last 7 days were unusually high for their categories"
 
@@ -168,3 +170,36 @@ def test_a_feature_of_ones_own_speaks_for_itself() -> None:
     for name, value in {"log_amount": math.log(8.0), **USUAL}.items():
         row[index_of(name)] = value
     assert said_of_feature(own, 100.0, row) == (math.log(8.0), "log(1 + currency)", None, "2.1, 8 times, 25.00, 100.0")
+
+
+USUAL_65 = {"amount_to_mean_lifetime": math.log(913.4 / 66.1), "lifetime_count": 400.0}
+OF_EXAMPLES: dict[str, dict[str, float]] = {
+    codes.LARGE_AMOUNT: {"amount_z_category": 1.0, **USUAL_65},
+    codes.AMOUNT_FOR_USER: USUAL_65,
+    codes.AMOUNT_FOR_CATEGORY: {
+        "amount_tail_category": math.log(250.0),
+        "category_visits_30d": 3,
+        "amount_to_category_mean_30d": math.log(913.4 / 66.1),
+    },
+    codes.AMOUNT_AT_MERCHANT: {},
+    codes.RECENT_AMOUNTS: USUAL_65,
+    codes.DAY_SPENDING: {"sum_24h": 1240, "sum_ratio_24h": math.log(1241 / 61), "lifetime_count": 400},
+    codes.HIGH_VELOCITY: {"count_1h": 5, "count_30d": 59, "account_age_days": 200},
+    codes.CARD_TESTING: {"small_burst_1h": 3},
+    codes.NEW_DEVICE: {},
+    codes.SHARED_DEVICE: {"device_users": 5},
+    codes.NEW_LOCATION: {},
+    codes.IMPOSSIBLE_TRAVEL: {"distance_km": 5570, "speed_kmh": 6650},
+    codes.NEW_MERCHANT: {},
+    codes.REGULAR_CHARGES: {"merchant_visits_30d": 3},
+    codes.RARE_CATEGORY: {"category_visits_30d": 1, "count_30d": 40},
+    codes.NEW_CATEGORY: {"count_30d": 40},
+    codes.ODD_HOUR: {"hour_rarity": -math.log(0.013), "lifetime_count": 400},
+    codes.DORMANT_ACCOUNT: {"seconds_since_last": 21 * 86_400, "account_age_days": 151, "lifetime_count": 101},
+}
+
+
+@pytest.mark.parametrize("code", LED_BY_FEATURES)
+def test_the_documented_example_is_what_would_be_said(code: str) -> None:
+    name = "echo_z_1d" if code == codes.RECENT_AMOUNTS else ""
+    assert said(code, 912.4, name, **OF_EXAMPLES[code]).text == REASON_CODES[code].example
