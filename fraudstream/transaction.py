@@ -31,16 +31,18 @@ FUTURE_TOLERANCE_S = 86_400
 MILLISECONDS_FROM = 100_000_000_000
 """An epoch time from here on is in milliseconds: read as seconds it would lie after the year 5100."""
 
-_SCHEMA_OF_TEXT = {"pattern": "^[^\\x00-\\x1f\\x7f]*$"}
+SCHEMA_OF_TEXT = {"pattern": "^[^\\x00-\\x1f\\x7f]*$"}
 """What `decode_transaction` looks for by itself, for whoever reads the JSON Schema."""
 
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS, extra_json_schema=_SCHEMA_OF_TEXT)]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS, extra_json_schema=_SCHEMA_OF_TEXT)]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARS, extra_json_schema=SCHEMA_OF_TEXT)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARS, extra_json_schema=SCHEMA_OF_TEXT)]
 Amount = Annotated[float, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Latitude = Annotated[float, msgspec.Meta(ge=-90, le=90)]
 Longitude = Annotated[float, msgspec.Meta(ge=-180, le=180)]
-Currency = Annotated[str, msgspec.Meta(min_length=3, max_length=3, extra_json_schema=_SCHEMA_OF_TEXT)]
+Currency = Annotated[str, msgspec.Meta(min_length=3, max_length=3, extra_json_schema=SCHEMA_OF_TEXT)]
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
+EpochSeconds = Annotated[int, msgspec.Meta(extra_json_schema={"minimum": EARLIEST_S})]
+EpochFraction = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": EARLIEST_S})]
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):
@@ -53,7 +55,7 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     category: Text | None = None
     location: Text | None = None
     device_id: Text | None = None
-    timestamp: AwareTime | int | float | None = None
+    timestamp: AwareTime | EpochSeconds | EpochFraction | None = None
     latitude: Latitude | None = None
     longitude: Longitude | None = None
     currency: Currency | None = None
@@ -106,7 +108,7 @@ _OPTIONAL = tuple(name for name in _FIELDS if name not in _REQUIRED)
 
 _SHOWN_CHARS = 60
 _ERROR_FIELD = re.compile(r"`\$\.(\w+)`")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _decode = msgspec.json.Decoder(Transaction).decode
 encode_transaction = msgspec.json.Encoder().encode
 
@@ -151,7 +153,7 @@ def _fields_set(transaction: Transaction) -> int:
 def _refuse_control_characters(transaction: Transaction) -> None:
     for name in _FIELDS:
         value = getattr(transaction, name)
-        if isinstance(value, str) and _CONTROL_CHARACTER.search(value):
+        if isinstance(value, str) and CONTROL_CHARACTER.search(value):
             raise RefusedInput(
                 "control_character", f"{name}: expected text without control characters, got {_show(value)}"
             )

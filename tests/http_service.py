@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
@@ -126,13 +127,19 @@ class Client:
 @contextmanager
 def served(process: Process) -> Iterator[str]:
     """Serves from a thread of its own, for tools that ask synchronously; gives the address."""
-    loop = asyncio.new_event_loop()
+    loop, recorder = asyncio.new_event_loop(), process.recorder
+
+    async def stop_recorder(_: web.Application) -> None:
+        if isinstance(recorder, TransactionRecorder):
+            await recorder.stop()
+
     started: list[str] = []
     is_up = threading.Event()
 
     async def start() -> web.AppRunner:
         app = web.Application()
         mount(app, process)
+        app.on_cleanup.append(stop_recorder)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

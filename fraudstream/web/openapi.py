@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 import fraudstream
-from fraudstream.transaction import Transaction
+from fraudstream.transaction import MAX_ID_CHARS, SCHEMA_OF_TEXT, Transaction
 from fraudstream.web import examples, schema
 from fraudstream.web.auth import KEY_HEADER
 from fraudstream.web.middleware import ID_HEADER
@@ -66,6 +66,8 @@ def document(*, has_keys: bool) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     _, found = msgspec.json.schema_components(TYPES, ref_template=_REF)
     found["Transaction"]["dependentRequired"] = {"latitude": ["longitude"], "longitude": ["latitude"]}
+    items = found["Batch"]["properties"]["transactions"]
+    items["items"] = {"anyOf": [items["items"], {"description": "anything else is answered by its problem"}]}
     return found
 
 
@@ -134,7 +136,7 @@ def _profile(has_keys: bool) -> dict[str, Any]:
                 "name": "user_id",
                 "in": "path",
                 "required": True,
-                "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+                "schema": {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARS, **SCHEMA_OF_TEXT},
                 "example": "user_123",
             }
         ],

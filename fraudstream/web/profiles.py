@@ -23,7 +23,7 @@ from fraudstream.state.event import (
     TIME,
 )
 from fraudstream.state.profile import ProfileView, view
-from fraudstream.transaction import MAX_ID_CHARS
+from fraudstream.transaction import CONTROL_CHARACTER, MAX_ID_CHARS
 from fraudstream.web.auth import authenticated
 from fraudstream.web.body import JSON
 from fraudstream.web.context import context_of
@@ -40,8 +40,8 @@ async def profile(request: web.Request) -> web.Response:
     parameters(request, ())
     with context.counted():
         user_id = request.match_info["user_id"]
-        if not 1 <= len(user_id) <= MAX_ID_CHARS or not user_id.isprintable():
-            raise Trouble("invalid_parameter", f"user_id: expected 1 to {MAX_ID_CHARS} printable characters")
+        if not 1 <= len(user_id) <= MAX_ID_CHARS or CONTROL_CHARACTER.search(user_id):
+            raise Trouble("invalid_parameter", f"user_id: expected 1 to {MAX_ID_CHARS} characters, none for control")
         health = context.service.health()
         if not health.ready:
             raise Trouble("not_ready", "; ".join(health.problems))

@@ -333,6 +333,22 @@ async def test_with_api_keys_only_who_knows_one_may_ask(own_settings: Settings, 
         assert "first-key" not in worker.log_text()
 
 
+async def test_a_stopping_worker_says_so_before_it_stops_listening(own_settings: Settings, tmp_path: Path) -> None:
+    with Worker(own_settings.model_copy(update={"drain_s": 1.5}), tmp_path) as worker:
+        await worker.ready()
+        stopping = asyncio.create_task(asyncio.to_thread(worker.stop))
+        asked_when_stopping = None
+        while not stopping.done():
+            health = await worker.ask("/health")
+            if health is not None and health.status == 503 and asked_when_stopping is None:
+                assert "stopping" in health.json()["problems"][0]
+                asked_when_stopping = await asyncio.to_thread(post, worker, EXAMPLE)
+            await asyncio.sleep(0.05)
+        assert await stopping == 0, worker.tail()
+        assert asked_when_stopping is not None
+        assert asked_when_stopping.status == 200
+
+
 def test_without_keys_another_address_than_loopback_is_refused(own_settings: Settings, tmp_path: Path) -> None:
     with Worker(own_settings, tmp_path, web_host="0.0.0.0") as worker:  # noqa: S104  it must refuse exactly this
         assert worker.wait(LIMIT_S) == EXIT_SETTINGS, worker.tail()

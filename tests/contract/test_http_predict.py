@@ -1,4 +1,4 @@
-"""What /predict promises beyond one verdict: batches, the same answer again, deadlines, profiles, keys, a clean stop."""
+"""What /predict promises beyond one verdict: batches, the same answer again, deadlines, profiles, keys, a stop."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from fraudstream.web import keyring
 from fraudstream.web.context import CONTEXT
 from fraudstream.web.mount import drain
 from fraudstream.web.problems import KINDS
-from fraudstream.web.profiles import WINDOW_NAMES
-from fraudstream.web.schema import Prediction
+from fraudstream.web.schema import WINDOW_NAMES, Prediction
 from fraudstream.web.service import StreamRecord
 from tests.http_service import EXAMPLE, JSON, Client, Process, Profiles, Reply, quoted
 

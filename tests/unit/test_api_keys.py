@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pydantic import SecretStr
 from fraudstream import api_keys
 from fraudstream.cli.main import main
 from fraudstream.errors import SettingsError
-from fraudstream.settings import Settings, load_settings
+from fraudstream.settings import load_settings
 from fraudstream.web import keyring
 from fraudstream.web.keyring import KeyRing
 from fraudstream.web.rate_limit import RateLimiter, retry_after_s
@@ -81,7 +80,7 @@ def test_entries_survive_writing_and_reading(tmp_path: Path) -> None:
     )
     api_keys.write(tmp_path / "keys", entries)
     assert api_keys.read(tmp_path / "keys") == entries
-    assert os.listdir(tmp_path) == ["keys"], "a temporary file stayed"
+    assert [path.name for path in tmp_path.iterdir()] == ["keys"], "a temporary file stayed"
 
 
 def test_a_hashes_file_stands_for_keys_where_the_settings_want_some() -> None:
@@ -94,7 +93,7 @@ def ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) ->
     monkeypatch.setattr(keyring, "LOOK_EVERY_S", 0.0)
     file = tmp_path / "keys"
     file.write_text(f"old:{api_keys.digest_of(b'old-key').hex()}:7\n")
-    return KeyRing(Settings(api_key_hashes_file=file, **settings)), file  # type: ignore[arg-type]
+    return KeyRing(load_settings(api_key_hashes_file=file, **settings)), file
 
 
 def names(keys: KeyRing, *offered: str) -> list[str | None]:
@@ -125,7 +124,7 @@ def test_a_broken_file_keeps_the_keys_of_before(
 
 def test_a_missing_file_is_refused_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="keys add"):
-        KeyRing(Settings(api_key_hashes_file=tmp_path / "nothing"))
+        KeyRing(load_settings(api_key_hashes_file=tmp_path / "nothing"))
 
 
 def test_a_key_has_its_own_rate_or_that_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ENSEMBLE_WEIGHTS", "0.4,0.4,0.4", "sum to 1"),
         ("TOPIC_PARTITIONS", "none", "TOPIC_PARTITIONS"),
         ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL", "KAFKA_SASL_USERNAME"),
-        ("WEB_HOST", "0.0.0.0", "set API_KEYS, or ALLOW_ANONYMOUS=true"),  # noqa: S104
+        ("WEB_HOST", "0.0.0.0", "set API_KEYS or API_KEY_HASHES_FILE, or ALLOW_ANONYMOUS=true"),  # noqa: S104
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
