@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
@@ -16,6 +17,7 @@ from tests.checker import ordered_producer, produce
 
 DAYS = 60
 STEP_S = 0.1
+MOST_AHEAD = 15_000
 
 
 class Traffic:
@@ -28,15 +30,21 @@ class Traffic:
         then: transactions for the time after that, the last one of them now.
         flood: transactions of others, for times of a high rate; they begin when the others are over, or by `rise`.
         rate: a second; may be changed at any time.
+        judged: tells how many transactions the worker has judged. Production waits for it: the embedded broker forgets
+            what is not read in time.
     """
 
-    def __init__(self, bootstrap: str, topic: str, *, past: int, then: int, flood: int, rate: float) -> None:
+    def __init__(
+        self, bootstrap: str, topic: str, judged: Callable[[], int], *, past: int, then: int, flood: int, rate: float
+    ) -> None:
         start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=DAYS)
         self.messages = encode_rows(simulate(SimulationSpec(transactions=past + then, start=start, days=DAYS)))
         self._flood_from = len(self.messages)
         self.messages += encode_rows(simulate(SimulationSpec(transactions=flood, start=start, days=DAYS, seed=1)))
         self.rate = rate
         self.sent = 0
+        self._judged = judged
+        self._next = 0
         self._bootstrap, self._topic, self._past = bootstrap, topic, past
         self._stop = threading.Event()
         self._past_sent = threading.Event()
@@ -44,7 +52,7 @@ class Traffic:
 
     def rise(self, rate: float) -> None:
         """Goes on with the flood, at another rate."""
-        self.sent = max(self.sent, self._flood_from)
+        self._next = max(self._next, self._flood_from)
         self.rate = rate
 
     def __enter__(self) -> Traffic:
@@ -60,18 +68,23 @@ class Traffic:
 
     async def _run(self) -> None:
         async with ordered_producer(self._bootstrap) as producer:
-            while self.sent < self._past:
-                await self._send(producer, min(500, self._past - self.sent))
+            while self._next < self._past:
+                await self._send(producer, min(500, self._past - self._next))
                 await asyncio.sleep(STEP_S)
             self._past_sent.set()
             started_s, due = time.monotonic(), 0.0
-            while not self._stop.is_set() and self.sent < len(self.messages):
-                due += self.rate * (time.monotonic() - started_s)
+            while not self._stop.is_set() and self._next < len(self.messages):
+                due += self.rate * min(time.monotonic() - started_s, 1.0)  # a wait is not made up for by a burst
                 started_s = time.monotonic()
                 await self._send(producer, int(due))
                 due -= int(due)
                 await asyncio.sleep(STEP_S)
 
     async def _send(self, producer: AIOKafkaProducer, count: int) -> None:
-        start, self.sent = self.sent, min(self.sent + count, len(self.messages))
-        await produce(producer, self._topic, self.messages[start : self.sent])
+        while self.sent + count > MOST_AHEAD and not self._stop.is_set():
+            if self.sent + count - await asyncio.to_thread(self._judged) <= MOST_AHEAD:
+                break
+            await asyncio.sleep(STEP_S)
+        start, self._next = self._next, min(self._next + count, len(self.messages))
+        await produce(producer, self._topic, self.messages[start : self._next])
+        self.sent += self._next - start

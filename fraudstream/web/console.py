@@ -11,7 +11,8 @@ import msgspec
 from aiohttp import web
 
 from fraudstream.web.auth import authenticated
-from fraudstream.web.live import MOST_SUBSCRIBERS, LiveFeed, Subscriber, TooManySubscribersError
+from fraudstream.web.live import MOST_SUBSCRIBERS, LiveFeed, TooManySubscribersError
+from fraudstream.web.live_events import Subscriber
 from fraudstream.web.lookup import Lookup
 from fraudstream.web.problems import Trouble
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fraudstream.pipeline import Emitted, Outcome
 from fraudstream.settings import Settings
+from fraudstream.web.live_events import Event, Figures, Sample, Subscriber, event_of
 from fraudstream.web.live_stats import ALERTS, DEAD_LETTERS, THROUGHPUT_S, VERDICTS, WINDOW_S, Judged, RollingStats
 from fraudstream.web.recent import Recent, Row, row_of_emitted
 
@@ -28,82 +29,9 @@ TICK_S = 0.5
 ALERTS_PER_TICK, OTHERS_PER_TICK = 3, 3
 """More could not be read by anyone who watches."""
 FIRST_ALERTS, FIRST_OTHERS = 30, 30
-QUEUED_TICKS = 8
 MOST_SUBSCRIBERS = 32
 REASONS_OF_ALERTS = 500
 FOLD_AT_VERDICTS = 4096
-
-
-class Sample(msgspec.Struct, frozen=True):
-    """Rows, newest first, and how many there were to choose from.
-
-    Attributes:
-        alerts: flagged verdicts since the last sample, shown or not.
-        others: the other ones.
-    """
-
-    rows: list[Row]
-    alerts: int
-    others: int
-
-
-class Figures(msgspec.Struct, frozen=True):
-    """The worker's last minute; times in ms, None where nothing was judged.
-
-    Attributes:
-        throughput: verdicts a second, mean of the last THROUGHPUT_S whole seconds.
-        verdicts_by_second: (WINDOW_S,) oldest first.
-        alerts_by_second: (WINDOW_S,) the flagged ones of them.
-        total: verdicts, alerts and dead letters since the worker started.
-        waited_ms: from the broker's time of a transaction until its verdict was sent, p50, p95 and p99.
-        took_ms: judging and sending a transaction's micro-batch.
-        scores: counts of verdicts in equal parts of 0 to 1.
-        reasons: leading reason codes of the newest `reasons_of` alerts, most frequent first.
-        health: what /health answers.
-    """
-
-    window_s: int
-    throughput: float
-    verdicts_by_second: list[int]
-    alerts_by_second: list[int]
-    window_verdicts: int
-    window_alerts: int
-    total: dict[str, int]
-    waited_ms: dict[str, float] | None
-    took_ms: dict[str, float] | None
-    scores: list[int]
-    reasons: list[tuple[str, int]]
-    reasons_of: int
-    contamination: float
-    contamination_by: str
-    health: Any
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One server-sent event."""
-
-    name: str
-    data: bytes
-
-
-@dataclass(slots=True, eq=False)
-class Subscriber:
-    """One page that watches; what it does not fetch in time is lost to it, and `missed` says how much."""
-
-    _waiting: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(QUEUED_TICKS))
-    missed: int = 0
-
-    def offer(self, event: Event | None) -> None:
-        """Queues an event, or the end, in the place of the oldest one where the queue is full."""
-        if self._waiting.full():
-            self._waiting.get_nowait()
-            self.missed += 1
-        self._waiting.put_nowait(event)
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        """Events as they come, until the feed closes."""
-        while (event := await self._waiting.get()) is not None:
-            yield event
 
 
 class TooManySubscribersError(Exception):
@@ -245,8 +173,8 @@ class LiveFeed:
         if len(self._subscribers) >= MOST_SUBSCRIBERS:
             raise TooManySubscribersError
         subscriber = Subscriber()
-        subscriber.offer(_event("figures", self.figures()))
-        subscriber.offer(_event("rows", self.first_sample()))
+        subscriber.offer(event_of("figures", self.figures()))
+        subscriber.offer(event_of("rows", self.first_sample()))
         self._subscribers.add(subscriber)
         if self._ticking is None:
             self._sampled = (self.recent.added, self.recent.alerts_added)
@@ -264,9 +192,9 @@ class LiveFeed:
         while True:
             await asyncio.sleep(TICK_S)
             number += 1
-            self._tell(_event("rows", self.sample()))
+            self._tell(event_of("rows", self.sample()))
             if number % 2 == 0:
-                self._tell(_event("figures", self.figures()))
+                self._tell(event_of("figures", self.figures()))
 
     def close(self) -> None:
         """Ends what every subscriber reads."""
@@ -280,10 +208,6 @@ class LiveFeed:
         fresh = min(self.recent.alerts_added - self._kinds_of, REASONS_OF_ALERTS)
         self._kinds_of = self.recent.alerts_added
         self._kinds.extend(_kind(each.value).anomaly_type for each in reversed(self.recent.newest_alerts(fresh)))
-
-
-def _event(name: str, content: msgspec.Struct) -> Event:
-    return Event(name, msgspec.json.encode(content))
 
 
 def _some(verdicts: list[Emitted], most: int) -> list[Emitted]:

@@ -111,7 +111,8 @@ export function history(box, past, id, currency) {
     marked ? label(x(marked.event_time), y(marked.amount), amount(marked.amount, currency), width) : null);
 }
 
+// Above its point, and inside the chart.
 function label(x, y, text, width) {
-  const isRight = x < width * 0.7;
-  return s("text", { class: "strong", x: x + (isRight ? 14 : -14), y: Math.max(y + 4, 14), "text-anchor": isRight ? "start" : "end" }, text);
+  const anchor = x > width * 0.85 ? "end" : x < width * 0.2 ? "start" : "middle";
+  return s("text", { class: "strong", x: anchor === "end" ? x + 8 : x, y: Math.max(y - 14, 12), "text-anchor": anchor }, text);
 }

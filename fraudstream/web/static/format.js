@@ -33,10 +33,11 @@ export function label(code) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-// How many there are for each one that is shown.
-export function oneOf(shown, all) {
+// Which part is shown, null where it is all.
+export function partOf(shown, all) {
   if (!all || shown >= all) return null;
-  return `1 of ${count(Math.round(all / Math.max(shown, 1)))}`;
+  const each = Math.round(all / Math.max(shown, 1));
+  return each > 1 ? `1 of ${count(each)}` : `${Math.floor((100 * shown) / all)}\u00a0% of`;
 }
 
 export const transactionPath = (id) => `#/transactions/${encodeURIComponent(id)}`;

@@ -2,7 +2,7 @@
 
 import { bullet, scoreHistogram, spark } from "./charts.js";
 import { badge, byId, facts, h, meter, pairs } from "./dom.js";
-import { amount, compact, count, duration, label, oneOf, percent, plural, score, time, transactionPath, userPath } from "./format.js";
+import { amount, compact, count, duration, label, partOf, percent, plural, score, time, transactionPath, userPath } from "./format.js";
 
 const TOLD_REASONS = 8;
 const KEPT_ROWS = 120;
@@ -91,7 +91,9 @@ function showReasons(figures) {
 // Verdicts
 
 // While somebody points at the list or is in it with the keyboard, it stands still: a moving link cannot be followed.
-const isHeld = () => byId("verdict-rows").matches(":hover") || byId("verdict-rows").contains(document.activeElement);
+// A finger leaves its hover behind, so that counts only for what can point without touching.
+const points = matchMedia("(hover: hover)");
+const isHeld = () => (points.matches && byId("verdict-rows").matches(":hover")) || byId("verdict-rows").contains(document.activeElement);
 
 export function showRows(sample) {
   ticks.push({
@@ -129,13 +131,11 @@ function drawRows() {
 
 function tellSampling() {
   const sum = (name) => ticks.reduce((total, tick) => total + tick[name], 0);
-  const alerts = oneOf(sum("alertsShown"), sum("alerts")), others = oneOf(sum("othersShown"), sum("others"));
-  const parts = shown === "alerts"
-    ? [alerts ? `Showing ${alerts} alerts` : "Showing every alert"]
-    : alerts || others
-      ? [`Showing ${alerts || "each"} alerts`.replace("each alerts", "every alert"), `${others || "every"} other${others ? "s" : " verdict"}`]
-      : ["Showing every verdict"];
-  if (isHeld() && waiting) parts.push(`standing still while you are in the list`);
+  const alerts = partOf(sum("alertsShown"), sum("alerts")), others = partOf(sum("othersShown"), sum("others"));
+  const parts = [`Showing ${alerts || "every"} alert${alerts ? "s" : ""}`];
+  if (shown === "all") parts.push(`${others || "every"} other${others ? "s" : ""}`);
+  if (shown === "all" && !alerts && !others) parts.splice(0, 2, "Showing every verdict");
+  if (isHeld() && waiting) parts.push("standing still while you are in the list");
   byId("sampling").textContent = parts.join(", ");
 }
 

@@ -103,7 +103,8 @@ function reasons(verdict, currency) {
 // What a reason is about, as it was measured, and what is usual in the same unit.
 function measured(reason, currency) {
   if (reason.feature === REST) return `${label(reason.code)}: each too small to be told alone`;
-  const say = (value) => (reason.unit === "currency" ? amount(value, currency) : `${number(value)} ${reason.unit}`);
+  const money = reason.unit.match(/^currency\b(.*)$/); // "currency", or such as "currency a payment in 7 d"
+  const say = (value) => (money ? amount(value, currency) + money[1] : `${number(value)} ${reason.unit}`);
   const usual = reason.usual === null ? "" : `; usual for this user: ${say(reason.usual)}`;
   return [`${label(reason.code)} · `, h("code", {}, reason.feature), ` · ${say(reason.value)}${usual}`];
 }
