@@ -12,6 +12,7 @@ from typing import Any
 import faust
 from faust.web.base import BlueprintManager
 
+from fraudstream.adapters.audit_store import SQLITE_FILE, AuditStore, make_store
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.profile_cache import profile_cache
@@ -57,6 +58,8 @@ class FraudApp(faust.App):
     reload: ModelReload
     metrics: Metrics
     lookup: Lookup
+    evidence: AuditStore | None
+    """Where the console looks up what it has not seen itself; only read here, the audit sink writes it."""
     cache_writer: CacheWriter | None
     """Where REDIS_HOST is set."""
     sinks: Sinks
@@ -113,6 +116,8 @@ class FraudApp(faust.App):
         if self.cache_writer is not None:
             await self.cache_writer.stop()
         await self.sinks.stop()
+        if self.evidence is not None:
+            await self.evidence.close()
         await super().on_shutdown()
 
 
@@ -170,10 +175,18 @@ def create_app(
     mount(app.web.web_app, app.worker)
     feed = LiveFeed(settings, app.worker.health)
     app.scoring.watch = feed.observe
-    app.lookup = Lookup(feed.recent, app.worker.profiles)
+    app.evidence = _evidence_store(settings)
+    app.lookup = Lookup(feed.recent, app.worker.profiles, app.evidence)
     mount_console(app.web.web_app, feed, app.lookup)
     sources.mount(app.web.web_app)
     return app
+
+
+def _evidence_store(settings: Settings) -> AuditStore | None:
+    # A reader must not make the file: an empty audit trail beside none would look like a lost one.
+    if settings.postgres_url is None and not (settings.data_dir / SQLITE_FILE).exists():
+        return None
+    return make_store(settings)
 
 
 def _cache_writer(app: FraudApp, store: ProfileStore, assignment: FaustAssignment) -> CacheWriter | None:

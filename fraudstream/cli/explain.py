@@ -58,7 +58,7 @@ def explain(transaction_id: str, changes: dict[str, Change], json_file: Path | N
 
 
 async def _find(transaction_id: str, settings: Settings) -> Explanation:
-    from fraudstream.adapters.audit_store import open_store  # type: ignore[import-not-found, unused-ignore]
+    from fraudstream.adapters.audit_store import open_store
     from fraudstream.explanation import explain
 
     async with open_store(settings) as store:

@@ -42,6 +42,7 @@ FEATURE = OwnFeature(
     doc="How much sooner than usual the user comes back to this merchant.",
     reason="merchant_tempo",
     risk="high",
+    weight=4,  # it stands alone for its subject, while a dozen inputs describe the amount
     says="The user came back to this merchant {times:.1f} times sooner than usual, with {amount:,.2f}",
     window_s=WINDOW_S,
     compute=compute,
