@@ -373,12 +373,14 @@ def test_a_core_encodes_faster_than_a_worker_can_read() -> None:
 
 def test_the_largest_data_set_is_read_in_time_order_within_its_memory() -> None:
     program = (
-        "import resource, numpy as np\n"
+        "import numpy as np, pathlib, re\n"
         "from fraudstream.training.history import read_history\n"
         f"history = read_history({str(data_set('sparkov_a.parquet'))!r})\n"
         "assert np.all(np.diff(history.numbers('timestamp')) >= 0)\n"
         "print(len(history), history.frauds_by_campaign()[''])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+        # Not ru_maxrss: a child begins with that of the process that started it.
+        "status = pathlib.Path('/proc/self/status').read_text()\n"
+        "print(int(re.search(r'VmHWM:\\s+(\\d+) kB', status)[1]) * 1024)\n"
     )
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root}
@@ -386,7 +388,7 @@ def test_the_largest_data_set_is_read_in_time_order_within_its_memory() -> None:
     rows, frauds, peak_bytes = map(int, done.stdout.split())
     assert rows == 1_864_102
     assert frauds / rows == pytest.approx(0.00525, abs=5e-5)
-    assert peak_bytes < 2e9
+    assert peak_bytes < 1e9
 
 
 def test_a_data_set_without_places_gives_messages_without_places() -> None:
