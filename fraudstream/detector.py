@@ -16,6 +16,9 @@ from fraudstream.score.scorer import Scorer, find_scorer
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
 
+COLLECTOR_THRESHOLDS = (50_000, 20, 100)
+"""A batch makes thousands of objects that live until it is sent; looking for cycles among them every 700 finds none."""
+
 
 def model_directory(settings: Settings) -> Path:
     """Where the model is that the settings name: MODEL_DIR, the promoted one of MODEL_REGISTRY, or the package's.
@@ -99,6 +102,7 @@ def warm_up(detector: Detector) -> None:
     try_out(detector)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 if __name__ == "__main__":

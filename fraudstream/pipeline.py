@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,19 +72,25 @@ class Detector:
     model_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Emitted:
-    """A verdict ready to be sent to the partition that its transaction came from.
+class Emitted(msgspec.Struct, frozen=True, gc=False):
+    """A verdict ready to be sent to the partition that its transaction came from; one for every transaction.
 
     Attributes:
-        headers: what the verdict was made from.
+        transaction: what was judged, as evidence keeps it.
+        features: of it, as one of `features_headers`.
     """
 
     partition: int
     key: bytes
     value: bytes
     flagged: bool
-    headers: list[Header]
+    transaction: bytes
+    features: bytes
+
+    @property
+    def headers(self) -> list[Header]:
+        """What the verdict was made from, as headers of its message."""
+        return evidence_headers(self.transaction, self.features)
 
 
 @dataclass(slots=True)
@@ -302,15 +309,13 @@ def _compute(detector: Detector, batch: _Batch, profiles: list[bytes]) -> Comput
 def _emit(detector: Detector, batch: _Batch, computed: Computed, scores: Scores, outcome: Outcome) -> None:
     verdicts, features = _verdicts(detector, batch, computed, scores), features_headers(computed.features)
     for at, (source, verdict) in enumerate(zip(batch.sources, verdicts, strict=True)):
-        headers = evidence_headers(_evidence_of(source, batch.transactions[at]), features[at])
-        emitted = Emitted(source.partition, source.key or b"", encode_verdict(verdict), verdict.flagged, headers)
-        outcome.verdicts.append(emitted)
-
-
-def _evidence_of(source: SourceRecord, transaction: Transaction) -> bytes:
-    """The transaction as it came; only what was read of it where the rest would be too large beside the verdict."""
-    came = source.value or b""
-    return came if len(came) <= EVIDENCE_BYTES else encode_transaction(transaction)
+        came = source.value or b""
+        # Only what was read of it where the rest would be too large beside the verdict.
+        evidence = came if len(came) <= EVIDENCE_BYTES else encode_transaction(batch.transactions[at])
+        value = encode_verdict(verdict)
+        outcome.verdicts.append(
+            Emitted(source.partition, source.key or b"", value, verdict.flagged, evidence, features[at])
+        )
 
 
 def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Scores) -> Iterator[Verdict]:

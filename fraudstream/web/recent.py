@@ -9,7 +9,6 @@ from itertools import chain, islice
 
 import msgspec
 
-from fraudstream.evidence import read_headers
 from fraudstream.pipeline import Emitted
 from fraudstream.transaction import Transaction
 
@@ -84,7 +83,7 @@ def row_of_emitted(emitted: Emitted) -> Row:
 
 def transaction_of(emitted: Emitted) -> bytes:
     """The transaction of a verdict as it came, JSON."""
-    return read_headers(dict(emitted.headers))[0]
+    return emitted.transaction
 
 
 class Recent:

@@ -40,8 +40,7 @@ def emitted(number: int, score: float, user: str = "u") -> Emitted:
         "event_time": NOW + timedelta(seconds=number),
     }  # fmt: skip
     paid = {"transaction_id": f"t{number}", "user_id": user, "amount": 1.5, "merchant": "m"}
-    headers = [("transaction", msgspec.json.encode(paid)), ("features", b"")]
-    return Emitted(0, user.encode(), msgspec.json.encode(verdict), score > 0.9, headers)
+    return Emitted(0, user.encode(), msgspec.json.encode(verdict), score > 0.9, msgspec.json.encode(paid), b"")
 
 
 def outcome(scores: list[float], start: int = 0, waited_ms: float = 5.0, users: int = 1) -> Outcome:
