@@ -6,9 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-import faust
 from faust.types import TP
-from faust.web.base import BlueprintManager
 
 import fraudstream
 from fraudstream.adapters.audit_metrics import AuditMetrics
@@ -16,8 +14,8 @@ from fraudstream.adapters.audit_store import AuditStore, make_store
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.agents import transport
 from fraudstream.agents.audit_sink import AuditSink
-from fraudstream.agents.credentials import credentials
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
+from fraudstream.agents.faust_app import PlainApp, common_options
 from fraudstream.agents.producers import dead_letter_message
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.errors import AuditUnavailable, FraudstreamError
@@ -27,14 +25,12 @@ from fraudstream.web.audit_views import AuditHealth, AuditViews
 log = logging.getLogger(__name__)
 
 POLL_RECORDS = 2048
-HEARTBEATS_PER_SESSION = 4
-REQUEST_TIMEOUT_S = 90.0
 TICK_S = 0.05
 LONGEST_OUTAGE_S = 14 * 86_400
 """A sink whose database is away fetches nothing; the client must not take that for a hung process."""
 
 
-class AuditApp(faust.App):
+class AuditApp(PlainApp):
     """The Faust app of the sink; it has no tables."""
 
     settings: Settings
@@ -46,11 +42,6 @@ class AuditApp(faust.App):
     web: Any
     consumer: Any
     producer: Any
-
-    def _new_web(self) -> Any:
-        web = super()._new_web()
-        web.blueprints = BlueprintManager([])  # Faust's own pages, the one at / included
-        return web
 
     async def on_first_start(self) -> None:
         """Refuses to start on topics or a database that somebody has to set up; waits for those that are away."""
@@ -143,22 +134,9 @@ def create_audit_app(settings: Settings, bootstrap: str) -> AuditApp:
 def _faust_app(settings: Settings, bootstrap: str) -> AuditApp:
     return AuditApp(
         settings.audit_consumer_group,
-        broker=[f"kafka://{server.strip()}" for server in bootstrap.split(",")],
-        broker_credentials=credentials(settings),
-        datadir=str(settings.data_dir.absolute()),
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        table_standby_replicas=0,
-        stream_recovery_delay=0.0,
-        consumer_auto_offset_reset="earliest",
-        broker_session_timeout=settings.kafka_session_timeout_s,
-        broker_heartbeat_interval=settings.kafka_session_timeout_s / HEARTBEATS_PER_SESSION,
-        broker_request_timeout=max(REQUEST_TIMEOUT_S, settings.kafka_session_timeout_s),
+        **common_options(settings, bootstrap),
         broker_max_poll_records=POLL_RECORDS,
         broker_max_poll_interval=LONGEST_OUTAGE_S,
-        broker_commit_interval=0.5,
-        web_bind=settings.web_host,
-        web_host=settings.web_host,
         web_port=settings.audit_web_port,
     )
 

@@ -9,9 +9,6 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
-import faust
-from faust.web.base import BlueprintManager
-
 from fraudstream.adapters.audit_store import SQLITE_FILE, AuditStore, make_store
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.adapters.metrics import Metrics
@@ -19,8 +16,8 @@ from fraudstream.adapters.profile_cache import profile_cache
 from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents import transport
 from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
-from fraudstream.agents.credentials import credentials
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
+from fraudstream.agents.faust_app import PlainApp, common_options
 from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
@@ -43,11 +40,9 @@ from fraudstream.web.lookup import Lookup
 from fraudstream.web.mount import drain, mount
 
 POLL_RECORDS = 1024
-HEARTBEATS_PER_SESSION = 4
-REQUEST_TIMEOUT_S = 90.0
 
 
-class FraudApp(faust.App):
+class FraudApp(PlainApp):
     """The Faust app, with a check of its topics before anything starts, and what users may look at."""
 
     settings: Settings
@@ -68,11 +63,6 @@ class FraudApp(faust.App):
     consumer: Any
     embedded_broker: Any = None
     """The broker inside this process, where one serves; it lives as long as the app."""
-
-    def _new_web(self) -> Any:
-        web = super()._new_web()
-        web.blueprints = BlueprintManager([])  # Faust's own pages, the one at / included
-        return web
 
     @property
     def detector(self) -> Detector:
@@ -154,7 +144,7 @@ def create_app(
     app.scoring = Scoring(settings, detector, app.profiles, producers, app.metrics, observe)
     app.sinks = Sinks(sinks, settings.sink_queue_verdicts, app.metrics)
     if app.sinks:
-        app.scoring.on_committed = app.sinks.offer
+        app.scoring.on_verdicts_committed = app.sinks.offer
     restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
     app.tables.restore = restore
     app.reload = ModelReload(settings, app.scoring, app.metrics)
@@ -194,33 +184,20 @@ def _cache_writer(app: FraudApp, store: ProfileStore, assignment: FaustAssignmen
         return None
     cache = profile_cache(app.settings, WRITE_TIMEOUT_S)
     writer = CacheWriter(cache, store, assignment.restored_partitions, app.metrics)
-    app.scoring.committed = writer.hand_over
+    app.scoring.on_profiles_committed = writer.hand_over
     return writer
 
 
 def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
     return FraudApp(
         settings.app_id,
-        broker=[f"kafka://{server.strip()}" for server in bootstrap.split(",")],
-        broker_credentials=credentials(settings),
+        **common_options(settings, bootstrap),
         store="rocksdb://",
-        datadir=str(settings.data_dir.absolute()),
         TableManager=ProfileTableManager,
         topic_partitions=settings.topic_partitions,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        table_standby_replicas=0,
         stream_buffer_maxsize=4096,
-        stream_recovery_delay=0.0,
-        consumer_auto_offset_reset="earliest",
-        broker_session_timeout=settings.kafka_session_timeout_s,
-        broker_heartbeat_interval=settings.kafka_session_timeout_s / HEARTBEATS_PER_SESSION,
-        broker_request_timeout=max(REQUEST_TIMEOUT_S, settings.kafka_session_timeout_s),
         broker_max_poll_records=POLL_RECORDS,
-        broker_commit_interval=0.5,
         producer_linger=0,
-        web_bind=settings.web_host,
-        web_host=settings.web_host,
         canonical_url=worker_url(settings),
         web_port=settings.web_port,
     )

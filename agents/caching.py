@@ -16,7 +16,7 @@ from typing import Protocol
 
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.profile_cache import ProfileCache
-from fraudstream.errors import CacheUnavailable
+from fraudstream.errors import CacheUnavailable, said
 from fraudstream.state.profile import source_offset
 
 log = logging.getLogger(__name__)
@@ -177,7 +177,7 @@ class CacheWriter:
                 while self._waiting:
                     await self._write_waiting()
         except (CacheUnavailable, TimeoutError) as error:
-            log.warning("%d copies of profiles did not reach the cache: %s", len(self._waiting), _said(error))
+            log.warning("%d copies of profiles did not reach the cache: %s", len(self._waiting), said(error))
         await self._cache.close()
 
     async def run(self) -> None:
@@ -267,14 +267,10 @@ class CacheWriter:
         if not isinstance(error, CacheUnavailable):
             log.error("copies of profiles cannot be written", exc_info=error)
         elif not self._is_failing:  # once, not at every try
-            log.warning("the cache of profiles takes nothing, its copies grow old: %s", _said(error))
+            log.warning("the cache of profiles takes nothing, its copies grow old: %s", said(error))
         self._is_failing, self._is_known = True, False
 
     def _recovered(self) -> None:
         if self._is_failing:
             log.info("the cache of profiles takes copies again")
         self._is_failing = False
-
-
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__

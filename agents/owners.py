@@ -18,6 +18,7 @@ import msgspec
 from aiohttp import web
 
 from fraudstream.adapters.profile_cache import CachedProfile
+from fraudstream.errors import said
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles
 from fraudstream.web.cached_profiles import CachedProfiles
@@ -182,9 +183,7 @@ class WorkerProfiles:
         now_s = time.monotonic()
         if now_s - self._logged_s > LOG_EVERY_S:
             self._logged_s = now_s
-            log.warning(
-                "the worker at %s does not give its users' profiles: %s", url, str(error) or type(error).__name__
-            )
+            log.warning("the worker at %s does not give its users' profiles: %s", url, said(error))
 
     async def answer(self, request: web.Request) -> web.Response:
         """Gives other workers the profiles of this one's users: in go keys, out come records, both in MessagePack.

@@ -13,7 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
 from fraudstream.dead_letter import CUT_HEADER, DeadLetter
-from fraudstream.errors import BrokerError, Fenced
+from fraudstream.errors import BrokerError, Fenced, said
 from fraudstream.settings import Settings
 from fraudstream.topics import DEAD_LETTER_MAX_BYTES
 
@@ -174,8 +174,7 @@ class _translated:  # noqa: N801  reads as a statement
         if isinstance(error, ProducerFenced):
             raise Fenced("another worker has taken over a partition of this one") from error
         if isinstance(error, KafkaError | TimeoutError):
-            said = str(error) or type(error).__name__
-            raise BrokerError(f"expected the broker to take what was sent, got: {said}") from error
+            raise BrokerError(f"expected the broker to take what was sent, got: {said(error)}") from error
 
 
 def group_by_partition(items: Iterable[tuple[int, Message]]) -> Mapping[int, list[Message]]:

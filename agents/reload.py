@@ -12,6 +12,7 @@ from typing import Protocol
 
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.detector import load_detector, model_directory, try_out
+from fraudstream.errors import said
 from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
 
@@ -78,8 +79,7 @@ class ModelReload:
 
     def _fail(self, promoted: str, error: Exception) -> None:
         self._metrics.model_reload_failures.inc()
-        reason = str(error) or type(error).__name__
-        problem = f"the promoted model ({promoted}) is not in use: {reason}"
+        problem = f"the promoted model ({promoted}) is not in use: {said(error)}"
         if problem != self.problem:  # once, not every few seconds
             log.error("%s; %s goes on", problem, self._judge.detector.model_version)
         self.problem, self._failed = problem, promoted

@@ -47,8 +47,8 @@ class Scoring:
 
     Attributes:
         detector: what judges now; the one place of the process that holds it. Changed by `swap` alone.
-        committed: is shown the profiles of each checkpoint, by partition, once they are committed; must not wait.
-        on_committed: is handed the verdicts of each checkpoint once they are committed, in order; must not wait.
+        on_profiles_committed: is shown those of each checkpoint, by partition, once they are committed; must not wait.
+        on_verdicts_committed: is handed those of each checkpoint once they are committed, in order; must not wait.
             None: nobody asked, and no verdict is kept.
     """
 
@@ -75,8 +75,8 @@ class Scoring:
         self._checkpointed_s = time.monotonic()
         self._waiting: list[Event] = []
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
-        self.committed: Callable[[dict[int, list[tuple[bytes, bytes]]]], None] = lambda _changed: None
-        self.on_committed: Callable[[list[Emitted]], None] | None = None
+        self.on_profiles_committed: Callable[[dict[int, list[tuple[bytes, bytes]]]], None] | None = None
+        self.on_verdicts_committed: Callable[[list[Emitted]], None] | None = None
         self._uncommitted: list[Emitted] = []
         self.lag: Callable[[], int] = lambda: 0
         self.watch: Callable[[Outcome, float], None] | None = None
@@ -114,7 +114,7 @@ class Scoring:
             await self._end_commit()  # a partition has one open transaction at a time
             await self._send(outcome)
             took_s = time.monotonic() - started_s
-            if self.on_committed is not None:
+            if self.on_verdicts_committed is not None:
                 self._uncommitted += outcome.verdicts
             self._metrics.observe_batch(outcome, took_s)
             self._show(outcome, took_s)
@@ -223,12 +223,13 @@ class Scoring:
             )
         )
         self._profiles.end_commit(dict(zip(partitions, ends, strict=True)))
-        self.committed(changed)
+        if self.on_profiles_committed is not None:
+            self.on_profiles_committed(changed)
         if self.ack is not None:
             for event in events:
                 await self.ack(event)
-        if self.on_committed is not None and verdicts:
-            self.on_committed(verdicts)
+        if self.on_verdicts_committed is not None and verdicts:
+            self.on_verdicts_committed(verdicts)
         self._metrics.observe_checkpoint(time.monotonic() - started_s)
 
 

@@ -1,4 +1,4 @@
-"""The tree of errors that fraudstream raises; nothing but error types may live here.
+"""The tree of errors that fraudstream raises; nothing but error types, and how one is said, may live here.
 
 FraudstreamError                every error that is ours
 ├── RefusedInput                a message or request that cannot be scored (goes to dead-letters, or HTTP 400)
@@ -86,3 +86,8 @@ class AuditUnavailable(AuditError):
 
 class Fenced(FraudstreamError):
     """Another worker has taken over this partition; whatever this process still holds is out of date."""
+
+
+def said(error: BaseException) -> str:
+    """What an error says; its kind where it says nothing, as time-outs do."""
+    return str(error) or type(error).__name__

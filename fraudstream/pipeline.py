@@ -175,26 +175,6 @@ class Question:
     profile: bytes
 
 
-def predict(detector: Detector, body: bytes, received_s: float, load: LoadProfile) -> Verdict:
-    """Judges one transaction against the user's current profile, which stays as it is.
-
-    Args:
-        body: the transaction as JSON.
-        received_s: when it came, seconds since 1970: its event time where it names none.
-        load: gives the user's profile, as in `process`; the partition it is asked for is -1 (wherever it is kept).
-
-    Raises:
-        RefusedInput: the transaction cannot be scored; reasons as for the stream.
-    """
-    transaction = decode_transaction(body)
-    time_s = transaction.time_s(received_s)
-    question = Question(transaction, time_s, received_s, load(-1, transaction.user_id.encode()))
-    (answer,) = answer_questions(detector, [question])
-    if isinstance(answer, FraudstreamError):
-        raise answer
-    return answer
-
-
 def answer_questions(
     detector: Detector, questions: Sequence[Question], left_out: LeftOut | None = None
 ) -> list[Verdict | FraudstreamError]:

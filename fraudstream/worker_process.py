@@ -31,7 +31,7 @@ class WorkerProcess:
     """A worker from `start` to `stop`, or as a context manager.
 
     Args:
-        environment: its settings, by the names of their environment variables.
+        environment: its settings, by the names of their environment variables; PYTHONPATH is where it finds more.
         directory: where its log and its data go.
         app: the module of its Faust app.
     """
@@ -57,14 +57,15 @@ class WorkerProcess:
     def start(self) -> None:
         """Starts the process; `wait_until_ready` tells when it scores."""
         # A checkout that is not installed must be found from the worker's own directory too.
-        found_in = [str(Path(fraudstream.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        root = str(Path(fraudstream.__file__).parents[1])
+        found_in = [self._environment.get("PYTHONPATH"), root, os.environ.get("PYTHONPATH")]
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, found_in)),
             "DATA_DIR": str(self._directory / "data"),
             "WEB_HOST": LOOPBACK,
             "WEB_PORT": str(self.port),
             **self._environment,
+            "PYTHONPATH": os.pathsep.join(filter(None, found_in)),
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from fraudstream.settings import Settings
-from tests.worker import READY_WITHIN_S, STOP_WITHIN_S, Answer, WorkerFailedError, environment, free_port
+from tests.worker import READY_WITHIN_S, STOP_WITHIN_S, Answer, WorkerFailedError, ask, environment, free_port
 
 POLL_S = 0.05
 TAIL_LINES = 25
@@ -64,15 +64,7 @@ class ApiServer:
         Raises:
             OSError: nobody listens or answers.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request(method, path, body, headers or {})
-            response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
-        except http.client.HTTPException as error:
-            raise OSError(f"no HTTP answer: {error!r}") from error
-        finally:
-            connection.close()
+        return ask(self.port, method, path, body, headers)
 
     @property
     def pid(self) -> int:

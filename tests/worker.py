@@ -45,6 +45,25 @@ class Answer:
         return json.loads(self.body)
 
 
+def ask(
+    port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """One HTTP request to this machine.
+
+    Raises:
+        OSError: nobody listens or answers.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HTTP_TIMEOUT_S)
+    try:
+        connection.request(method, path, body, dict(headers or {}))
+        response = connection.getresponse()
+        return Answer(response.status, dict(response.getheaders()), response.read())
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP answer: {error!r}") from error
+    finally:
+        connection.close()
+
+
 class WorkerFailedError(AssertionError):
     """The worker did not do what the test waits for; the text ends with the last lines of its log."""
 
@@ -125,15 +144,7 @@ class Worker:
         Raises:
             OSError: nobody listens or answers.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HTTP_TIMEOUT_S)
-        try:
-            connection.request(method, path, body, dict(headers or {}))
-            response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
-        except http.client.HTTPException as error:
-            raise OSError(f"no HTTP answer: {error!r}") from error
-        finally:
-            connection.close()
+        return ask(self.port, method, path, body, headers)
 
     @property
     def pid(self) -> int:

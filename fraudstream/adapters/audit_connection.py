@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from fraudstream.adapters.audit_migrate import READER, SCHEMA, WRITER
-from fraudstream.errors import AuditError, AuditUnavailable, SettingsError
+from fraudstream.errors import AuditError, AuditUnavailable, SettingsError, said
 
 CONNECT_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 60.0
@@ -110,5 +110,4 @@ def translated() -> Iterator[None]:
             f"expected a role with the rights of the audit trail, got: {error}; docs/audit.md says which role does what"
         ) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        said = str(error) or type(error).__name__
-        raise AuditUnavailable(f"expected PostgreSQL at POSTGRES_URL to answer, got: {said}") from error
+        raise AuditUnavailable(f"expected PostgreSQL at POSTGRES_URL to answer, got: {said(error)}") from error

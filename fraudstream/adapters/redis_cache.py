@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from fraudstream.adapters.profile_cache import CachedProfile
 from fraudstream.adapters.redis_client import redis_client
-from fraudstream.errors import CacheUnavailable
+from fraudstream.errors import CacheUnavailable, said
 from fraudstream.state.profile import source_offset
 
 __all__ = ["RedisProfileCache", "redis_client"]
@@ -106,7 +106,7 @@ class _translated:  # noqa: N801  reads as a statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, RedisError | OSError):  # TimeoutError is an OSError
-            raise CacheUnavailable(str(error) or type(error).__name__) from error
+            raise CacheUnavailable(said(error)) from error
 
 
 def _unpacked(value: bytes | None) -> CachedProfile | None:

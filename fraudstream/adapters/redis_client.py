@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from fraudstream.errors import CacheUnavailable, SettingsError
+from fraudstream.errors import CacheUnavailable, SettingsError, said
 from fraudstream.settings import Settings
 
 DEFAULT_PORT = 6379
@@ -139,8 +139,7 @@ async def redis_facts(settings: Settings, timeout_s: float) -> RedisFacts:
     try:
         info = await client.info("everything")
     except (RedisError, OSError) as error:
-        said = str(error) or type(error).__name__
-        raise CacheUnavailable(f"expected Redis at {redis_address(settings)}, got: {said}") from None
+        raise CacheUnavailable(f"expected Redis at {redis_address(settings)}, got: {said(error)}") from None
     finally:
         await client.aclose()
     return RedisFacts(

@@ -46,6 +46,12 @@ def hash16(text: str) -> int:
     return (xxh3_64_intdigest(text.encode()) >> 48) or 1
 
 
+def identity_of(transaction_id: str) -> tuple[int, int]:
+    """What a profile remembers of a transaction_id: its words ID_LOW and ID_HIGH."""
+    identity = xxh3_64_intdigest(transaction_id.encode())
+    return identity & 0xFFFF_FFFF, identity >> 32
+
+
 def pack_place(latitude: float | None, longitude: float | None) -> int:
     """Two coordinates in degrees as two signed 16-bit halves, or `NO_PLACE` when either is missing."""
     if latitude is None or longitude is None:
@@ -55,15 +61,15 @@ def pack_place(latitude: float | None, longitude: float | None) -> int:
 
 def pack(transaction: Transaction, time_s: int) -> tuple[int, int, int, int, int, int, int, int]:
     """The eight words of a transaction whose event time is `time_s` (whole seconds since 1970)."""
-    identity = xxh3_64_intdigest(transaction.transaction_id.encode())
+    id_low, id_high = identity_of(transaction.transaction_id)
     category = hash16(transaction.category) if transaction.category else ABSENT
     location = hash16(transaction.location) if transaction.location else ABSENT
     return (
         time_s,
         to_cents(transaction.amount),
         hash32(transaction.merchant),
-        identity & 0xFFFF_FFFF,
-        identity >> 32,
+        id_low,
+        id_high,
         category << 16 | location,
         hash32(transaction.device_id) if transaction.device_id else ABSENT,
         pack_place(transaction.latitude, transaction.longitude),

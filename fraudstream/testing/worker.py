@@ -119,8 +119,7 @@ async def embedded_worker(
             broker.create_topic(topic.name, topic.partitions)
         environment = {name.upper(): _as_text(value) for name, value in settings.items()}
         environment["KAFKA_SERVERS"] = broker.bootstrap
-        folders = [*map(str, path), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
         process = WorkerProcess(environment, home, app)
         try:
             async with transaction_stream(chosen, broker.bootstrap) as stream:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.profile_cache import CachedProfile, MemoryProfileCache, ProfileCache, profile_cache
-from fraudstream.errors import CacheUnavailable
+from fraudstream.errors import CacheUnavailable, said
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
 from fraudstream.web.profile_source import FoundProfile
@@ -142,10 +142,9 @@ class CachedProfiles:
 
     def _fail(self, error: Exception) -> None:
         self._metrics.cache_failures.labels("read").inc()
-        said = str(error) or type(error).__name__
         if self.problem is None:  # once, not at every request
-            log.warning("the cache of profiles does not answer, requests are judged by older copies: %s", said)
-        self.problem = f"the cache of profiles does not answer: {said}"
+            log.warning("the cache of profiles does not answer, requests are judged by older copies: %s", said(error))
+        self.problem = f"the cache of profiles does not answer: {said(error)}"
         self._ask_at_s = asyncio.get_running_loop().time() + self._retry_s
         self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
         self._is_complete, self._look_at_s = False, 0.0

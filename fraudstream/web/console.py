@@ -10,7 +10,9 @@ from importlib.resources import files
 import msgspec
 from aiohttp import web
 
+from fraudstream.transaction import MAX_ID_CHARS
 from fraudstream.web.auth import authenticated
+from fraudstream.web.body import JSON
 from fraudstream.web.live import MOST_SUBSCRIBERS, LiveFeed, TooManySubscribersError
 from fraudstream.web.live_events import Subscriber
 from fraudstream.web.lookup import Lookup
@@ -23,7 +25,6 @@ CONTENT_TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-MAX_ID_CHARS = 128
 
 # Nothing from elsewhere, nothing inline, and no text that becomes code.
 POLICY = (
@@ -67,6 +68,7 @@ class Console:
             for entry in files("fraudstream.web").joinpath("static").iterdir()
             if entry.name.endswith(tuple(CONTENT_TYPES))
         }
+        self._tags = {name: f'"{hashlib.sha256(content).hexdigest()[:32]}"' for name, content in self._files.items()}
 
     async def page(self, request: web.Request) -> web.Response:
         """The page itself, the same for everybody."""
@@ -80,14 +82,13 @@ class Console:
         return self._static(request, name)
 
     def _static(self, request: web.Request, name: str) -> web.Response:
-        content = self._files[name]
-        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        tag = self._tags[name]
         # Asked for again each time, so that page and files never come from two versions.
         headers = {**SAFE_HEADERS, "Cache-Control": "no-cache", "ETag": tag}
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         kind = CONTENT_TYPES[name[name.rindex(".") :]]
-        return web.Response(body=content, content_type=kind, charset="utf-8", headers=headers)
+        return web.Response(body=self._files[name], content_type=kind, charset="utf-8", headers=headers)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events `figures`, `rows` and `missed`, until the page goes away."""
@@ -140,4 +141,4 @@ async def _write(response: web.StreamResponse, subscriber: Subscriber) -> None:
 
 
 def _json(content: msgspec.Struct) -> web.Response:
-    return web.Response(body=msgspec.json.encode(content), content_type="application/json", headers=NOT_KEPT)
+    return web.Response(body=msgspec.json.encode(content), content_type=JSON, headers=NOT_KEPT)

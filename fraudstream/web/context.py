@@ -11,6 +11,7 @@ from aiohttp import web
 
 from fraudstream.web.keyring import KeyRing
 from fraudstream.web.predictor import Predictor
+from fraudstream.web.problems import Trouble
 from fraudstream.web.rate_limit import RateLimiter
 from fraudstream.web.service import Service
 
@@ -39,6 +40,16 @@ class Context:
 
     def __post_init__(self) -> None:
         self.idle.set()
+
+    def refuse_if_not_ready(self) -> None:
+        """Lets nobody in before the process can judge.
+
+        Raises:
+            Trouble: it cannot.
+        """
+        health = self.service.health()
+        if not health.ready:
+            raise Trouble("not_ready", "; ".join(health.problems))
 
     @contextmanager
     def counted(self) -> Iterator[None]:

@@ -4,42 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-TRANSACTION: dict[str, Any] = {
-    "transaction_id": "txn_001",
-    "user_id": "user_123",
-    "amount": 45.67,
-    "merchant": "Starbucks",
-    "category": "food",
-    "location": "New York",
-    "device_id": "device_1234",
-    "timestamp": "2026-11-22T10:30:00Z",
-}
+from fraudstream.wire_examples import transaction_example, verdict_example
+
+TRANSACTION: dict[str, Any] = transaction_example()["payload"]
 SMALLEST: dict[str, Any] = {
     "transaction_id": "txn_002",
     "user_id": "user_123",
     "amount": 12.5,
     "merchant": "Corner Shop",
 }
-PREDICTION: dict[str, Any] = {
-    "transaction_id": "txn_001",
-    "user_id": "user_123",
-    "anomaly_score": 0.15,
-    "anomaly_type": "normal",
-    "confidence": 0.85,
-    "explanation": "No specific risk factors identified",
-    "flagged": False,
-    "threshold": 0.9,
-    "reasons": [],
-    "members": {"forest": 0.12, "autoencoder": 0.2, "lstm": 0.1},
-    "model_version": "m-20261122-1",
-    "event_time": "2026-11-22T10:30:00Z",
+PREDICTION: dict[str, Any] = verdict_example()["payload"] | {
     "timestamp": "2026-11-22T10:30:00.412Z",
     "processing_time_ms": 2.841,
     "source_partition": None,
     "source_offset": None,
-    "late": False,
-    "duplicate": False,
-    "degraded": [],
     "profile": {"origin": "table", "age_s": 0.0},
 }
 BATCH: dict[str, Any] = {"transactions": [TRANSACTION, SMALLEST | {"amount": -1}]}
@@ -103,7 +81,7 @@ PROFILE: dict[str, Any] = {
 HEALTH: dict[str, Any] = {
     "ready": True,
     "problems": [],
-    "model_version": "m-20261122-1",
+    "model_version": PREDICTION["model_version"],
     "version": "0.1.0",
     "role": "worker",
     "partitions": [0, 1, 2, 3],

@@ -9,9 +9,8 @@ from statistics import median
 import msgspec
 
 from fraudstream.features.windows import MONTH_S
-from fraudstream.state.event import CENTS, CENTS_PER_UNIT, ID_HIGH, ID_LOW, TIME, pack
+from fraudstream.state.event import CENTS, CENTS_PER_UNIT, ID_HIGH, ID_LOW, TIME, identity_of
 from fraudstream.state.profile import RING_EVENTS, ProfileView
-from fraudstream.transaction import Transaction
 from fraudstream.web.recent import Row
 
 Identity = tuple[int, int]
@@ -75,9 +74,9 @@ def history_of(
             and with it otherwise.
         profile_age_s: seconds since the profile was written down.
     """
-    by_identity = {_identity(row.transaction_id): row for row in known}
+    by_identity = {identity_of(row.transaction_id): row for row in known}
     if around is not None:
-        by_identity[_identity(around.transaction_id)] = around
+        by_identity[identity_of(around.transaction_id)] = around
     points: dict[Identity, Point] = {}
     if profile is not None:
         for words in profile.events:
@@ -114,8 +113,3 @@ def _point(row: Row | None, at: datetime, amount: float) -> Point:
     if row is None:
         return Point(at, amount)
     return Point(at, amount, row.transaction_id, row.merchant, row.flagged)
-
-
-def _identity(transaction_id: str) -> Identity:
-    words = pack(Transaction(transaction_id, user_id="", amount=0.0, merchant=""), 0)
-    return words[ID_LOW], words[ID_HIGH]

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from fraudstream.web.auth import authenticated, charge
 from fraudstream.web.body import JSON, read_json
-from fraudstream.web.context import REQUEST_ID, Context, context_of
+from fraudstream.web.context import REQUEST_ID, context_of
 from fraudstream.web.predictor import Terms
 from fraudstream.web.problems import Trouble
 from fraudstream.web.schema import MAX_BATCH
@@ -49,7 +49,7 @@ async def predict(request: web.Request) -> web.Response:
     context, terms = context_of(request), _terms(request)
     with context.counted():
         body = await read_json(request, context.service.settings.max_body_bytes)
-        _refuse_if_not_ready(context)
+        context.refuse_if_not_ready()
         answer = (await context.predictor.predict([body], terms))[0]
         if isinstance(answer, Trouble):
             raise answer
@@ -65,7 +65,7 @@ async def predict_batch(request: web.Request) -> web.Response:
         body = await read_json(request, context.service.settings.max_batch_body_bytes)
         bodies = _items(body)
         charge(request, len(bodies))
-        _refuse_if_not_ready(context)
+        context.refuse_if_not_ready()
         answers = await context.predictor.predict(bodies, terms)
         request_id = request[REQUEST_ID]
         results = [
@@ -124,9 +124,3 @@ def parameters(request: web.Request, known: tuple[str, ...]) -> Mapping[str, str
         if len(query.getall(name)) > 1:
             raise Trouble("invalid_parameter", f"{name}: expected once")
     return query
-
-
-def _refuse_if_not_ready(context: Context) -> None:
-    health = context.service.health()
-    if not health.ready:
-        raise Trouble("not_ready", "; ".join(health.problems))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,18 +11,8 @@ from aiohttp import web
 from numpy.typing import NDArray
 
 from fraudstream.errors import ProfileError, RefusedInput
-from fraudstream.state.event import (
-    ABSENT,
-    CATEGORY_LOCATION,
-    CENTS,
-    CENTS_PER_UNIT,
-    COORDINATE_STEPS,
-    DEVICE,
-    MERCHANT,
-    NO_PLACE,
-    PLACE,
-    TIME,
-)
+from fraudstream.features import past
+from fraudstream.state.event import ABSENT, CENTS, CENTS_PER_UNIT, TIME
 from fraudstream.state.profile import ProfileView, view
 from fraudstream.transaction import CONTROL_CHARACTER, MAX_ID_CHARS
 from fraudstream.web.auth import authenticated
@@ -42,9 +33,7 @@ async def profile(request: web.Request) -> web.Response:
         user_id = request.match_info["user_id"]
         if not 1 <= len(user_id) <= MAX_ID_CHARS or CONTROL_CHARACTER.search(user_id):
             raise Trouble("invalid_parameter", f"user_id: expected 1 to {MAX_ID_CHARS} characters, none for control")
-        health = context.service.health()
-        if not health.ready:
-            raise Trouble("not_ready", "; ".join(health.problems))
+        context.refuse_if_not_ready()
         try:
             found = (await context.service.profiles.find([user_id.encode()]))[0]
             if found is None:
@@ -91,17 +80,16 @@ def _window(read: ProfileView, length_s: int) -> Window:
 
 
 def _event(words: NDArray[np.uint32]) -> Event:
-    labels, place = int(words[CATEGORY_LOCATION]), int(words[PLACE])
-    is_somewhere = place != NO_PLACE
+    kept = past.Event(words)
     return Event(
-        event_time=_time(int(words[TIME])),
-        amount=int(words[CENTS]) / CENTS_PER_UNIT,
-        merchant_hash=f"{int(words[MERCHANT]):08x}",
-        category_hash=_hash(labels >> 16, 4),
-        location_hash=_hash(labels & 0xFFFF, 4),
-        device_hash=_hash(int(words[DEVICE]), 8),
-        latitude_deg=_degrees(place >> 16) if is_somewhere else None,
-        longitude_deg=_degrees(place & 0xFFFF) if is_somewhere else None,
+        event_time=_time(kept.time_s),
+        amount=kept.amount,
+        merchant_hash=f"{kept.merchant:08x}",
+        category_hash=_hash(kept.category, 4),
+        location_hash=_hash(kept.location, 4),
+        device_hash=_hash(kept.device, 8),
+        latitude_deg=_number(kept.latitude),
+        longitude_deg=_number(kept.longitude),
     )
 
 
@@ -109,8 +97,8 @@ def _hash(value: int, digits: int) -> str | None:
     return None if value == ABSENT else f"{value:0{digits}x}"
 
 
-def _degrees(half: int) -> float:
-    return (half - (half >> 15 << 16)) / COORDINATE_STEPS  # two's complement
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _time(second: int) -> datetime:

@@ -14,13 +14,14 @@ from fraudstream.errors import ModelError, SettingsError
 from fraudstream.evidence import features_of, read_headers
 from fraudstream.features.catalogue import index_of
 from fraudstream.library.built_in import built_in_scorer
-from fraudstream.pipeline import predict, process
+from fraudstream.pipeline import process
 from fraudstream.score.exchange import EnsembleScorer, OwnEnsemble
 from fraudstream.score.scorer import Scored, find_scorer
 from fraudstream.settings import load_settings
 from fraudstream.state.profile import EMPTY
 from fraudstream.testing import CheckFailedError, check_scorer
 from fraudstream.verdict import MemberScores, decode_verdict
+from tests.asking import predict
 from tests.fitted import small_ensemble, small_stream
 from tests.unit.test_pipeline import message
 

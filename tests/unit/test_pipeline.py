@@ -12,12 +12,13 @@ from fraudstream.decide.reasons import explanation_of
 from fraudstream.detector import load_detector
 from fraudstream.errors import RefusedInput
 from fraudstream.evidence import features_of, read_headers
-from fraudstream.pipeline import Detector, Outcome, Question, answer_questions, predict, process
+from fraudstream.pipeline import Detector, Outcome, Question, answer_questions, process
 from fraudstream.settings import load_settings
 from fraudstream.state.event import hash16
 from fraudstream.state.profile import EMPTY, view
 from fraudstream.transaction import decode_transaction
 from fraudstream.verdict import NORMAL, NOTHING_FOUND, Verdict, decode_verdict
+from tests.asking import predict
 
 START_S = 1_764_000_000
 

@@ -73,7 +73,7 @@ async def emitted(detector: Detector, chunks: int, sinks: Sinks | None = None) -
         if sinks is not None:
             sinks.offer(verdicts)
 
-    scoring.on_committed = hand_over
+    scoring.on_verdicts_committed = hand_over
     for at in range(chunks):
         scoring.hand_over(chunk_of(at))
         await scoring.take()

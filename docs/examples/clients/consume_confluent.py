@@ -58,7 +58,7 @@ def main() -> None:
             consumer.store_offsets(message)
             left -= 1
     except KeyboardInterrupt:
-        pass
+        pass  # Ctrl-C is how it is ended; what was handled is committed below
     finally:
         consumer.close()  # commits what was handled and leaves the group at once
 
