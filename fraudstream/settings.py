@@ -293,6 +293,12 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: names the variable, what was expected and what to do.
     """
+    unknown = sorted(overrides.keys() - Settings.model_fields.keys())
+    if unknown:
+        raise SettingsError(
+            f"{', '.join(unknown)}: expected names of settings such as contamination or allowed_lateness_s; "
+            "fraudstream.Settings has them all"
+        )
     for name, other in (("model_dir", "model_registry"), ("model_registry", "model_dir")):
         if overrides.get(name) is not None:
             overrides.setdefault(other, None)

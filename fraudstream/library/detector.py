@@ -8,7 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fraudstream.errors import SettingsError
 from fraudstream.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -86,12 +85,6 @@ class Detector:
             ModelError: the model cannot be used; says why.
             FeatureError: a feature came too late, or cannot be.
         """
-        unknown = sorted(settings.keys() - Settings.model_fields.keys())
-        if unknown:
-            raise SettingsError(
-                f"{', '.join(unknown)}: expected names of settings such as contamination or allowed_lateness_s; "
-                "fraudstream.Settings has them all"
-            )
         if model is not None:
             settings["model_dir"] = Path(model)
         if isinstance(scorer, str):

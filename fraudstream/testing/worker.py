@@ -15,7 +15,7 @@ import msgspec
 
 from fraudstream.adapters.embedded_broker import EmbeddedBroker
 from fraudstream.adapters.transaction_stream import TransactionStream, transaction_stream
-from fraudstream.errors import BrokerError, SettingsError
+from fraudstream.errors import BrokerError
 from fraudstream.settings import Settings, load_settings
 from fraudstream.topics import declared_topics
 from fraudstream.transaction import Transaction
@@ -109,9 +109,6 @@ async def embedded_worker(
         SettingsError: a setting is unknown or wrong.
         FraudstreamError: the broker or the worker does not start; the text holds the worker's last lines.
     """
-    unknown = sorted(settings.keys() - Settings.model_fields.keys())
-    if unknown:
-        raise SettingsError(f"{', '.join(unknown)}: expected names of settings; fraudstream.Settings has them all")
     with tempfile.TemporaryDirectory(prefix="fraudstream-worker-") as temporary, EmbeddedBroker() as broker:
         home = Path(temporary) if directory is None else directory
         chosen = load_settings(**{**settings, "kafka_servers": broker.bootstrap})

@@ -14,7 +14,7 @@ from fraudstream.evidence import Evidence, EvidenceStore
 from fraudstream.state.profile import ProfileView, view
 from fraudstream.web.history import History, history_of
 from fraudstream.web.profile_source import ProfileSource
-from fraudstream.web.recent import Recent, Row, row_of, row_of_emitted, transaction_of
+from fraudstream.web.recent import Recent, Row, row_of, row_of_emitted
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Lookup:
         chain: ChainLink | None = None
         found, stored = self._recent.find(transaction_id), await self._stored(transaction_id, notes)
         if found is not None:
-            verdict, transaction = found.value, transaction_of(found)
+            verdict, transaction = found.value, found.transaction
         elif stored is not None:
             verdict, transaction = stored.verdict, stored.transaction
         else:

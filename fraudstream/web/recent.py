@@ -78,12 +78,7 @@ def row_of(verdict: bytes, transaction: bytes) -> Row:
 
 def row_of_emitted(emitted: Emitted) -> Row:
     """The line of a verdict as it was sent."""
-    return row_of(emitted.value, transaction_of(emitted))
-
-
-def transaction_of(emitted: Emitted) -> bytes:
-    """The transaction of a verdict as it came, JSON."""
-    return emitted.transaction
+    return row_of(emitted.value, emitted.transaction)
 
 
 class Recent:

@@ -16,7 +16,10 @@ from typing import Any
 
 import pytest
 
+from fraudstream.state.profile import view
 from fraudstream.testing import embedded_worker
+from fraudstream.topics import changelog_topic
+from tests.checker import read_topic, until
 from tests.checkout import ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -107,6 +110,14 @@ async def test_the_case_agent_opens_each_alerts_case_once_also_when_it_is_killed
         expected = {verdict.transaction_id: verdict.user_id for verdict in verdicts if verdict.flagged}
         assert {f"large {user}" for user in range(4)} <= set(expected)
         assert await cases_in(database, len(expected)) == expected
+
+        async def is_kept() -> bool:
+            records = await read_topic(worker.bootstrap, changelog_topic(worker.settings))
+            newest = {record.key: view(record.value or b"") for record in records}
+            return sum(profile.count for profile in newest.values() if profile) == len(transactions)
+
+        # Who is not in the changelog yet is judged again after the kill as if for the first time.
+        await until(is_kept, OPENED_WITHIN_S, "every profile in the changelog")
         await worker.restart()
         again = [one for one in transactions if one["transaction_id"] in expected]
         await worker.send(again)  # duplicates: judged as the first time, so the same alerts come again
