@@ -50,6 +50,10 @@ format: .venv/.installed-lint ## formats the code and mends what ruff can mend
 typecheck: .venv/.installed-dev ## mypy --strict over code, tests, benchmarks and scripts
 	$(BIN)/mypy
 
+.PHONY: audit-dependencies
+audit-dependencies: .venv/.installed-dev ## asks PyPI whether a pinned dependency is known to be unsafe
+	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
 .PHONY: bench
 bench: .venv/.installed-bench ## CPU per event of the full path against Faust's pass-through, on a real broker
 	$(BIN)/python -m benchmarks $(ARGS)
