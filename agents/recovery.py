@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiokafka
@@ -41,6 +41,12 @@ class RestoreProgress:
     restored: int = 0
     total: int = 0
     is_running: bool = False
+    started_s: float = field(default_factory=time.monotonic)
+    ended_s: float | None = None
+
+    def seconds(self) -> float:
+        """How long it has taken so far, or took; 0 before the first."""
+        return (time.monotonic() if self.is_running else self.ended_s or self.started_s) - self.started_s
 
 
 class ProfileRestore:
@@ -74,7 +80,7 @@ class ProfileRestore:
             self.progress = RestoreProgress(is_running=True)
             await self._restore(consumer, [TopicPartition(self._changelog, partition) for partition in partitions])
         finally:
-            self.progress.is_running = False
+            self.progress.is_running, self.progress.ended_s = False, time.monotonic()
             await consumer.stop()
 
     async def _restore(self, consumer: Any, assigned: list[TopicPartition]) -> None:

@@ -299,6 +299,6 @@ async def test_aborted_verdicts_are_never_stored_and_what_is_none_goes_to_the_de
     assert reasons == {b"missing_field"}
     answer = await sink.ask("/metrics")
     assert answer is not None
-    assert b"fraudstream_audit_refused_total 2.0" in answer.body
+    assert b'fraudstream_dead_letters_total{reason="missing_field"} 2.0' in answer.body
     assert sink.stop() == 0, sink.tail()
     await assert_each_once(settings, verdicts.sent)
