@@ -15,7 +15,7 @@ CODE := fraudstream agents tables training
 
 .PHONY: help
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.installed-%: setup.cfg constraints.txt scripts/install.py
 	@$(or $(PYTHON),$(error expected Python 3.11 or later on the PATH and found none)) scripts/install.py $*
@@ -71,8 +71,9 @@ generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rat
 	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)
 
 .PHONY: docs
-docs: .venv/.installed-dev ## writes anew what in docs/ is made from code: features, reasons, topics, schemas
+docs: .venv/.installed-dev ## writes anew what is made from code: pages and schemas in docs/, Grafana's dashboards
 	$(BIN)/python -m scripts.make_docs
+	$(BIN)/python -m scripts.make_dashboards
 
 .PHONY: check-deployment
 check-deployment: ## checks a running deployment from outside (ARGS="--endpoint URL"); needs no .venv

@@ -64,6 +64,7 @@ def quantiles(name: str, by: str = "", labels: str = "") -> tuple[tuple[str, str
 
 VERDICTS = rate("fraudstream_verdicts_total")
 ALERTS = rate("fraudstream_alerts_total")
+FAILED_REQUESTS = rate("fraudstream_http_requests_total", "route, status", 'status=~"5.."')
 
 OVERVIEW = Dashboard(
     "fraudstream-overview",
@@ -187,14 +188,14 @@ RELIABILITY = Dashboard(
         Panel("Oldest waiting", ((f"max by (partition) ({here('fraudstream_consumer_lag_seconds')})",
               "partition {{partition}}"),), "No waiting transaction is much older.", "s"),
         Panel("Late and repeated", ((share(rate("fraudstream_late_total"), VERDICTS), "late"),
-              (share(rate("fraudstream_duplicates_total"), VERDICTS), "duplicates")), "Shares of the transactions; both "
-              "are judged and marked.", "percentunit"),
+              (share(rate("fraudstream_duplicates_total"), VERDICTS), "duplicates")), "Shares of the transactions; "
+              "both are judged and marked.", "percentunit"),
         Panel("Restore", ((f"{here('fraudstream_restore_records')} / "
               f"({here('fraudstream_restore_expected_records')} > 0)", "{{instance}}"),), "Share of the changelog that "
               "the restore under way, or the last one, has read.", "percentunit"),
         Panel("Restore, records a second", ((f"{here('fraudstream_restore_records')} / "
-              f"({here('fraudstream_restore_seconds')} > 0)", "{{instance}}"),), "Of the restore under way, or the last "
-              "one.", "reqps"),
+              f"({here('fraudstream_restore_seconds')} > 0)", "{{instance}}"),), "Of the restore under way, or the "
+              "last one.", "reqps"),
         Panel("Dead letters", ((f"{rate('fraudstream_dead_letters_total', 'reason')} or vector(0)", "{{reason}}"),),
               "Messages that could not be judged.", "reqps"),
         Panel("Redis", ((rate("fraudstream_cache_writes_total"), "copies written"),
@@ -208,15 +209,15 @@ RELIABILITY = Dashboard(
               "that Redis does not have yet."),
         Panel("Age of profiles", quantiles("fraudstream_profile_age_seconds"), "How old the copies are that /predict "
               "judges by.", "s"),
-        Panel("Audit trail", ((rate("fraudstream_audit_rows_total"), "stored"), (rate("fraudstream_audit_redelivered_total"),
-              "delivered again"), (rate("fraudstream_audit_failures_total"), "failed batches")), "Verdicts stored a "
-              "second.", "reqps"),
+        Panel("Audit trail", ((rate("fraudstream_audit_rows_total"), "stored"),
+              (rate("fraudstream_audit_redelivered_total"), "delivered again"),
+              (rate("fraudstream_audit_failures_total"), "failed batches")), "Verdicts stored a second.", "reqps"),
         Panel("Audit trail behind", ((f"sum({here('fraudstream_audit_lag_records')})", "verdicts"),), "Verdicts that "
               "are not stored yet."),
         Panel("Storing a batch", quantiles("fraudstream_audit_batch_seconds"), "Time that the database takes for one "
               "batch.", "s"),
-        Panel("Errors", ((f"{rate('fraudstream_http_requests_total', 'route, status', 'status=~%s' % chr(34) + '5..' + chr(34))} or vector(0)",
-              "{{status}} {{route}}"),), "Requests answered with 5xx.", "reqps"),
+        Panel("Errors", ((f"{FAILED_REQUESTS} or vector(0)", "{{status}} {{route}}"),), "Requests answered with 5xx.",
+              "reqps"),
         Panel("Own sinks", ((f"{rate('fraudstream_sink_verdicts_total', 'sink, outcome')} or vector(0)",
               "{{sink}} {{outcome}}"),), "Verdicts handed to sinks of `create_app`.", "reqps"),
         Panel("CPU", ((f"rate({here('process_cpu_seconds_total')}[$__rate_interval])", "{{instance}}"),), "Cores in "

@@ -3,8 +3,8 @@
     python scripts/deploy.py --version 1.4.0 --values production.yaml --canary worker \\
         --endpoint https://fraud.example --prometheus http://prometheus:9090
 
-Needs Python 3.11, helm and kubectl on the PATH and nothing else. Steps: preflight, canary, watch, promote, watch, smoke.
-Whatever fails after the first change, a signal to this process included, goes back to the revision that served before.
+Needs Python 3.11, helm and kubectl on the PATH and nothing else. Steps: preflight, canary, watch, promote, watch,
+smoke. Whatever fails after the first change, a signal to this process included, goes back to the revision that served before.
 Exit codes: 0 the version serves, 1 it does not and the old one serves again, 2 wrong use, nothing was changed,
 3 going back failed or there is nothing to go back to: a person must look.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ GATES = (
     Gate(
         "share of messages that became dead letters",
         "sum(rate(fraudstream_dead_letters_total{SELECTOR}[2m]))"
-        " / (sum(rate(fraudstream_verdicts_total{SELECTOR}[2m])) + sum(rate(fraudstream_dead_letters_total{SELECTOR}[2m])))",
+        " / sum(rate(fraudstream_transactions_total{SELECTOR}[2m]))",
         0.05,
     ),
 )
@@ -225,7 +227,11 @@ class Watch:
     def _health(self) -> list[str]:
         url = self._options.endpoint.rstrip("/") + "/health/ready"
         status, body = _get(url, self._options.request_timeout_s)
-        return [] if status == 200 else [f"GET {url}: expected 200, got {status} {body[:200].decode(errors='replace')}"]
+        return (
+            []
+            if status == HTTPStatus.OK
+            else [f"GET {url}: expected 200, got {status} {body[:200].decode(errors='replace')}"]
+        )
 
     def _gates(self) -> list[str]:
         found = []
@@ -242,11 +248,11 @@ class Watch:
         query = urllib.parse.urlencode({"query": expr})
         url = f"{self._options.prometheus.rstrip('/')}/api/v1/query?{query}"
         status, body = _get(url, self._options.request_timeout_s)
-        if status != 200:
+        if status != HTTPStatus.OK:
             raise UnhealthyError(f"Prometheus answered {status} to {expr!r}: {body[:200].decode(errors='replace')}")
         result = json.loads(body)["data"]["result"]
         value = float(result[0]["value"][1]) if result else float("nan")
-        return None if value != value else value
+        return None if math.isnan(value) else value
 
 
 class Deployment:
@@ -418,7 +424,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--deadline-s", type=float, default=600.0, help="how long pods may take to get ready (600)")
     add("--rollback-s", type=float, default=300.0, help="how long going back may take (300)")
     add("--request-timeout-s", type=float, default=5.0, help="of one request to endpoint or Prometheus (5)")
-    add("--endpoint", type=_url, default="", help="where it answers: /health/ready is watched, and the smoke test asks (key: API_KEY of the environment)")
+    add(
+        "--endpoint",
+        type=_url,
+        default="",
+        help="where it answers: /health/ready is watched, and the smoke test asks (key: API_KEY of the environment)",
+    )
     add("--no-smoke", action="store_true", help="without scripts/integration_tests.py at the end")
     add("--prometheus", type=_url, default="", help="its figures are watched: not ready, 5xx, degraded, dead letters")
     add("--prometheus-selector", default=None, help='labels of the deployment there (namespace="NAMESPACE")')
