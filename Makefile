@@ -47,7 +47,7 @@ format: .venv/.installed-lint ## formats the code and mends what ruff can mend
 	$(BIN)/ruff format .
 
 .PHONY: typecheck
-typecheck: .venv/.installed-dev ## mypy --strict over code, tests, benchmarks and scripts
+typecheck: .venv/.installed-dev ## mypy --strict over code, tests, benchmarks, scripts and examples
 	$(BIN)/mypy
 
 .PHONY: bench

@@ -97,7 +97,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     except ServerUnavailableError as error:
         missing(str(error))
     yield server
-    server.stop()
+    server.end()
 
 
 @pytest.fixture
