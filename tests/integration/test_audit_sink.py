@@ -259,6 +259,16 @@ async def test_a_sink_without_tables_ends_with_one_line_that_says_what_to_do(
         assert "run `fraudstream audit migrate`" in sink.tail()
 
 
+async def test_a_sink_without_topics_ends_and_says_so_also_while_the_database_is_away(
+    settings: Settings, server: PostgresServer, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(server.kill)
+    elsewhere = settings.model_copy(update={"verdicts_topic": f"{settings.verdicts_topic}-of-nobody"})
+    with Worker(elsewhere, tmp_path, "lost", app=APP) as sink:
+        assert await asyncio.to_thread(sink.wait, 60) == 78
+        assert elsewhere.verdicts_topic in sink.tail()
+
+
 async def test_a_second_sink_takes_over_and_the_stalled_first_one_breaks_no_chain(
     settings: Settings, sink: Worker, second: Worker, verdicts: Verdicts
 ) -> None:
