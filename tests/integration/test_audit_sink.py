@@ -301,14 +301,17 @@ async def test_aborted_verdicts_are_never_stored_and_what_is_none_goes_to_the_de
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_servers) as producer:
         await producer.send_and_wait(settings.verdicts_topic, b"{}", b"odd", partition=1)
         await producer.send_and_wait(settings.verdicts_topic, json.dumps({"user_id": 7}).encode(), partition=2)
+        for number, odd in enumerate(({"source_partition": 2**31}, {"source_offset": -1}, {"user_id": "u" * 3000})):
+            value, headers = message(number, 3, transaction_id=f"odd {number}", **odd)
+            await producer.send_and_wait(settings.verdicts_topic, value, partition=3, headers=headers)
     await verdicts.send()
     await until_stored(settings, verdicts.sent, [sink])
     letters = await read_topic(str(settings.kafka_servers), settings.dead_letters_topic)
-    assert sorted(letter.value for letter in letters) == [b'{"user_id": 7}', b"{}"]
-    reasons = {dict(letter.headers)["reason"] for letter in letters}
-    assert reasons == {b"missing_field"}
+    reasons = sorted(dict(letter.headers)["reason"] for letter in letters)
+    assert reasons == [b"malformed_json"] * 3 + [b"missing_field"] * 2
+    assert {b'{"user_id": 7}', b"{}"} < {letter.value for letter in letters}
     answer = await sink.ask("/metrics")
     assert answer is not None
-    assert b"fraudstream_audit_refused_total 2.0" in answer.body
+    assert b"fraudstream_audit_refused_total 5.0" in answer.body
     assert sink.stop() == 0, sink.tail()
     await assert_each_once(settings, verdicts.sent)
