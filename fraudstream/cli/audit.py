@@ -134,7 +134,7 @@ def retain(months: int | None, accept_broken: bool, json_file: Path | None) -> N
         done = _with_store(
             settings, lambda store: store.retain(first_kept, accept_broken=accept_broken, advance=advance)
         )
-    what = f"{done.rows:,} rows of {len(done.months)} months ({', '.join(done.months)})" if done.months else "nothing"
+    what = f"{done.rows:,} rows of {', '.join(done.months)}" if done.months else "nothing"
     say(f"dropped {what}; the trail goes back to {first_kept:%Y-%m}")
     write_json(
         json_file,
