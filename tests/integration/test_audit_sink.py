@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -301,8 +302,9 @@ async def test_aborted_verdicts_are_never_stored_and_what_is_none_goes_to_the_de
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_servers) as producer:
         await producer.send_and_wait(settings.verdicts_topic, b"{}", b"odd", partition=1)
         await producer.send_and_wait(settings.verdicts_topic, json.dumps({"user_id": 7}).encode(), partition=2)
-        for number, odd in enumerate(({"source_partition": 2**31}, {"source_offset": -1}, {"user_id": "u" * 3000})):
-            value, headers = message(number, 3, transaction_id=f"odd {number}", **odd)
+        odd: list[dict[str, Any]] = [{"source_partition": 2**31}, {"source_offset": -1}, {"user_id": "u" * 3000}]
+        for number, changed in enumerate(odd):
+            value, headers = message(number, 3, transaction_id=f"odd {number}", **changed)
             await producer.send_and_wait(settings.verdicts_topic, value, partition=3, headers=headers)
     await verdicts.send()
     await until_stored(settings, verdicts.sent, [sink])
