@@ -79,6 +79,10 @@ deploy-local: ## the whole system by Docker (docker/compose.yaml); says what to 
 deploy-local-down: ## stops what deploy-local started; ARGS=--volumes removes its data too
 	@$(or $(PYTHON),python3) scripts/deploy_local.py down $(ARGS)
 
+.PHONY: check-image
+check-image: .venv/.installed-test ## builds the image without a Docker daemon and runs its roles (root, buildah, podman; slow)
+	$(BIN)/python -m scripts.check_image $(ARGS)
+
 .PHONY: deploy-k8s
 deploy-k8s: ## installs or upgrades the chart in kubectl's cluster (VALUES=file.yaml); undone by itself where it fails
 	@$(or $(PYTHON),python3) scripts/deploy_k8s.py --values "$(VALUES)" $(ARGS)

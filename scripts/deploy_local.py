@@ -84,7 +84,7 @@ def passwords(path: Path) -> dict[str, str]:
     missing = {name: secrets.token_hex(16) for name in PASSWORDS if not held.get(name)}
     if missing:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with open(descriptor, "a", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "a", encoding="utf-8") as file:
             file.writelines(f"{name}={value}\n" for name, value in missing.items())
     return held | missing
 

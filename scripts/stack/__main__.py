@@ -67,7 +67,9 @@ def _hold(lock: TextIO) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise ServerUnavailableError(f"another stack runs on {Path(lock.name).parent}; stop it, or name another --folder") from None
+        raise ServerUnavailableError(
+            f"another stack runs on {Path(lock.name).parent}; stop it, or name another --folder"
+        ) from None
 
 
 def _run(stack: Stack, options: argparse.Namespace, told_to_stop: threading.Event) -> int:

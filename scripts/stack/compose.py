@@ -60,9 +60,7 @@ def read_services(path: Path, variables: Mapping[str, str]) -> dict[str, Service
         ComposeError: the file needs a variable that is not there.
     """
     declared = yaml.safe_load(_filled_in(path.read_text(encoding="utf-8"), variables))["services"]
-    services = {
-        name: _service(name, parts, path.parent) for name, parts in declared.items() if "profiles" not in parts
-    }
+    services = {name: _service(name, parts, path.parent) for name, parts in declared.items() if "profiles" not in parts}
     ordered: dict[str, Service] = {}
     while len(ordered) < len(services):
         ready = [one for one in services.values() if one.name not in ordered and ordered.keys() >= one.needs.keys()]
@@ -141,7 +139,7 @@ class Places:
         """Text with paths in the container's volumes replaced by those of this machine."""
         for inside, source in service.volumes.items():
             here = source if source.startswith("/") else str(self.volumes / source)
-            text = re.sub(rf"(?<![\w./-]){re.escape(inside)}(?![\w.-])", lambda _found, here=here: here, text)
+            text = here.join(re.split(rf"(?<![\w./-]){re.escape(inside)}(?![\w.-])", text))
         return text
 
     def here(self, service: Service, text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import socket
 import subprocess
@@ -189,10 +188,17 @@ def _program(name: str) -> str:
 
 def _run(command: list[str], user: str | None, folder: Path, text: str = "") -> None:
     done = subprocess.run(
-        command, input=text, capture_output=True, text=True, user=user, cwd=folder, timeout=PREPARE_TIMEOUT_S, check=False
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        user=user,
+        cwd=folder,
+        timeout=PREPARE_TIMEOUT_S,
+        check=False,
     )
     if done.returncode != 0:
-        raise ServerUnavailableError(f"{os.path.basename(command[0])} failed:\n{done.stdout}{done.stderr}")
+        raise ServerUnavailableError(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
 
 
 def _refuse_taken_port(service: Service, port: int) -> None:

@@ -1,4 +1,4 @@
-"""Starts the parts in the order of their needs, watches them, and starts again what ends, as its restart policy says."""
+"""Starts parts in the order of their needs, watches them, and starts again what ends, as its restart policy says."""
 
 from __future__ import annotations
 
@@ -103,8 +103,7 @@ class Part:
         self._become("starting")
 
     def _probe(self) -> None:
-        assert self._launch is not None
-        is_ready = self._launch.is_ready()
+        is_ready = self._launch is not None and self._launch.is_ready()
         self._next_probe_s = time.monotonic() + (POLL_S if self.state == "starting" else PROBE_INTERVAL_S)
         if is_ready and self.state != "ready":
             self._become("ready", f"after {time.monotonic() - self._began_s:.1f} s" if self.state == "starting" else "")

@@ -14,7 +14,11 @@ NOBODY = "127.0.0.1:9"
 
 @pytest.mark.usefixtures("plain_environment")
 def test_variables_of_faust_change_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in {"WEB_PORT": "1234", "WEB_BIND": "0.0.0.0", "BROKER_URL": "kafka://elsewhere:1"}.items():
+    for name, value in {"WEB_PORT": "1234", "WEB_BIND": "127.0.0.2", "BROKER_URL": "kafka://elsewhere:1"}.items():
         monkeypatch.setenv(name, value)
     conf = create_audit_app(load_settings(data_dir=tmp_path, audit_web_port=8001), NOBODY).conf
-    assert (conf.web_port, conf.web_bind, [str(url) for url in conf.broker]) == (8001, "127.0.0.1", [f"kafka://{NOBODY}"])
+    assert (conf.web_port, conf.web_bind, [str(url) for url in conf.broker]) == (
+        8001,
+        "127.0.0.1",
+        [f"kafka://{NOBODY}"],
+    )
