@@ -11,11 +11,12 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	$$name -c 'import sys; print(sys.executable)' 2>/dev/null && break; done)
 BIN := .venv/bin
 ARGS ?=
+VALUES ?=
 CODE := fraudstream agents tables training
 
 .PHONY: help
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.installed-%: setup.cfg constraints.txt scripts/install.py
 	@$(or $(PYTHON),$(error expected Python 3.11 or later on the PATH and found none)) scripts/install.py $*
@@ -65,6 +66,26 @@ kafka: .venv/.installed-test ## a real Kafka broker on 127.0.0.1:9092 until Ctrl
 .PHONY: generate-load
 generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rate and measures the latency of verdicts
 	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)
+
+.PHONY: stack
+stack: .venv/.installed-stack ## the whole system on this machine without containers, until Ctrl-C (docker/compose.yaml)
+	@$(BIN)/python -m scripts.stack $(ARGS)
+
+.PHONY: deploy-local
+deploy-local: ## the whole system by Docker (docker/compose.yaml); says what to install where Docker is missing
+	@$(or $(PYTHON),python3) scripts/deploy_local.py up $(ARGS)
+
+.PHONY: deploy-local-down
+deploy-local-down: ## stops what deploy-local started; ARGS=--volumes removes its data too
+	@$(or $(PYTHON),python3) scripts/deploy_local.py down $(ARGS)
+
+.PHONY: check-image
+check-image: .venv/.installed-test ## builds the image without a Docker daemon and runs its roles (root, buildah, podman; slow)
+	$(BIN)/python -m scripts.check_image $(ARGS)
+
+.PHONY: deploy-k8s
+deploy-k8s: ## installs or upgrades the chart in kubectl's cluster (VALUES=file.yaml); undone by itself where it fails
+	@$(or $(PYTHON),python3) scripts/deploy_k8s.py --values "$(VALUES)" $(ARGS)
 
 .PHONY: docs
 docs: .venv/.installed-dev ## writes anew what in docs/ is made from code: features, reasons, topics, schemas
