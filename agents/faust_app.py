@@ -42,8 +42,6 @@ def common_options(settings: Settings, bootstrap: str) -> dict[str, Any]:
         "broker_request_timeout": max(REQUEST_TIMEOUT_S, settings.kafka_session_timeout_s),
         "broker_commit_interval": 0.5,
         "consumer_auto_offset_reset": "earliest",
-        # Faust's own variables would win over what is said here: WEB_PORT, which is the worker's, over AUDIT_WEB_PORT.
-        "env_prefix": "FAUST",
         "datadir": str(settings.data_dir.absolute()),
         "stream_recovery_delay": 0.0,
         "table_standby_replicas": 0,

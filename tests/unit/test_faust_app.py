@@ -18,6 +18,7 @@ def environment_of_faust(plain_environment: None, monkeypatch: pytest.MonkeyPatc
     """What Faust would read, and put before what an app is made with."""
     for name, value in {
         "WEB_PORT": "7001",
+        "WEB_BIND": "127.0.0.2",
         "BROKER_URL": "kafka://elsewhere:9092",
         "BROKER_COMMIT_INTERVAL": "99",
         "CONSUMER_AUTO_OFFSET_RESET": "latest",
@@ -28,7 +29,7 @@ def environment_of_faust(plain_environment: None, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.usefixtures("environment_of_faust")
 def test_a_sink_beside_a_worker_listens_on_a_port_of_its_own_and_reads_from_the_start(tmp_path: Path) -> None:
     conf = create_audit_app(load_settings(data_dir=tmp_path, audit_web_port=7002), BROKER).conf
-    assert (conf.web_port, conf.consumer_auto_offset_reset) == (7002, "earliest")
+    assert (conf.web_port, conf.web_bind, conf.consumer_auto_offset_reset) == (7002, "127.0.0.1", "earliest")
     assert [str(url) for url in conf.broker] == [f"kafka://{BROKER}"]
 
 
