@@ -15,7 +15,7 @@ CODE := fraudstream agents tables training
 
 .PHONY: help
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.installed-%: setup.cfg constraints.txt scripts/install.py
 	@$(or $(PYTHON),$(error expected Python 3.11 or later on the PATH and found none)) scripts/install.py $*
@@ -29,17 +29,32 @@ demo: .venv/.installed-demo ## broker, worker and producer in one go; shows verd
 
 .PHONY: test
 test: .venv/.installed-test ## every test that needs no server
-	$(BIN)/python -m pytest -m "not servers" $(ARGS)
+	$(BIN)/python -m pytest -m "not servers and not kubernetes" $(ARGS)
 
 .PHONY: test-integration
 test-integration: .venv/.installed-test ## the tests against real servers, which it starts itself (Java, Maven, Chromium)
 	$(BIN)/python -m pytest -m servers $(ARGS)
+
+.PHONY: tools
+tools: .venv/.installed-test ## operations tools into .tools/bin: helm, kubectl, linters (ARGS=helm for one); first time: minutes
+	@$(BIN)/python scripts/tools.py $(or $(ARGS),kubernetes lint)
+
+.PHONY: test-k8s
+test-k8s: .venv/.installed-test ## the tests against a real Kubernetes control plane, which it builds once and starts itself
+	@$(BIN)/python scripts/tools.py kubernetes
+	$(BIN)/python -m pytest -m kubernetes $(ARGS)
 
 .PHONY: lint
 lint: .venv/.installed-lint ## ruff (rules and format) and bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(CODE)
+
+.PHONY: lint-ops
+lint-ops: .venv/.installed-lint ## shell scripts (shellcheck) and secrets in the history (gitleaks)
+	@$(BIN)/python scripts/tools.py lint
+	.tools/bin/shellcheck .ci/run
+	.tools/bin/gitleaks git --no-banner --redact .
 
 .PHONY: format
 format: .venv/.installed-lint ## formats the code and mends what ruff can mend
