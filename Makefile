@@ -77,6 +77,11 @@ evaluate-models: .venv/.installed-evaluate ## trains and judges models on ../sha
 kafka: .venv/.installed-test ## a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (Java and Maven)
 	@$(BIN)/python -m tests.servers.kafka $(ARGS)
 
+.PHONY: kubernetes
+kubernetes: .venv/.installed-test ## a real Kubernetes control plane with simulated nodes until Ctrl-C
+	@$(BIN)/python scripts/tools.py kubernetes
+	@$(BIN)/python -m tests.servers.kubernetes.cluster
+
 .PHONY: generate-load
 generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rate and measures the latency of verdicts
 	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)

@@ -1,6 +1,6 @@
 """The control plane: etcd, API server, controllers, scheduler and simulated nodes, each a process on loopback.
 
-    python -m tests.servers.kubernetes.cluster
+    make kubernetes
 
 runs one in the foreground until Ctrl-C and says how to talk to it. Everything lives in a temporary directory; at the
 end the logs stay there for a look at what went wrong, the rest is removed.
