@@ -30,17 +30,32 @@ demo: .venv/.installed-demo ## broker, worker and producer in one go; shows verd
 
 .PHONY: test
 test: .venv/.installed-test ## every test that needs no server
-	$(BIN)/python -m pytest -m "not servers" $(ARGS)
+	$(BIN)/python -m pytest -m "not servers and not kubernetes" $(ARGS)
 
 .PHONY: test-integration
 test-integration: .venv/.installed-test ## the tests against real servers, which it starts itself (Java, Maven, Chromium)
 	$(BIN)/python -m pytest -m servers $(ARGS)
+
+.PHONY: tools
+tools: .venv/.installed-test ## operations tools into .tools/bin: helm, kubectl, linters (ARGS=helm for one); first time: minutes
+	@$(BIN)/python scripts/tools.py $(or $(ARGS),kubernetes lint)
+
+.PHONY: test-k8s
+test-k8s: .venv/.installed-test ## the tests against a real Kubernetes control plane, which it builds once and starts itself
+	@$(BIN)/python scripts/tools.py kubernetes
+	$(BIN)/python -m pytest -m kubernetes $(ARGS)
 
 .PHONY: lint
 lint: .venv/.installed-lint ## ruff (rules and format) and bandit
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(CODE)
+
+.PHONY: lint-ops
+lint-ops: .venv/.installed-lint ## shell scripts (shellcheck) and secrets in the history (gitleaks)
+	@$(BIN)/python scripts/tools.py lint
+	.tools/bin/shellcheck .ci/run
+	.tools/bin/gitleaks git --no-banner --redact .
 
 .PHONY: format
 format: .venv/.installed-lint ## formats the code and mends what ruff can mend
@@ -62,6 +77,11 @@ evaluate-models: .venv/.installed-evaluate ## trains and judges models on ../sha
 .PHONY: kafka
 kafka: .venv/.installed-test ## a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (Java and Maven)
 	@$(BIN)/python -m tests.servers.kafka $(ARGS)
+
+.PHONY: kubernetes
+kubernetes: .venv/.installed-test ## a real Kubernetes control plane with simulated nodes until Ctrl-C
+	@$(BIN)/python scripts/tools.py kubernetes
+	@$(BIN)/python -m tests.servers.kubernetes.cluster
 
 .PHONY: generate-load
 generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rate and measures the latency of verdicts

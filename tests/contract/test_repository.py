@@ -115,7 +115,7 @@ def test_the_readme_starts_with_demo_and_test() -> None:
 def test_ci_runs_what_the_readme_promises_and_every_check() -> None:
     checks = [target for target in named_targets(ROOT / ".ci" / "run") if target in targets()]
     assert checks[0] == "test"
-    assert set(checks) >= {"test", "lint", "typecheck", "test-integration"}
+    assert set(checks) >= {"test", "lint", "lint-ops", "typecheck", "test-integration", "test-k8s"}
 
 
 @pytest.mark.parametrize("folder", EXTRAS_OF_FOLDERS)
