@@ -19,8 +19,40 @@ NAMESPACE = "fraud-detection"
 KUBERNETES_VERSION = "1.33.0"
 KEDA = "keda.sh/v1alpha1"
 PROMETHEUS_OPERATOR = ("monitoring.coreos.com/v1/ServiceMonitor", "monitoring.coreos.com/v1/PrometheusRule")
+SECRET_KEYS = {
+    "kafka-sasl-password",
+    "redis-password",
+    "worker-key",
+    "api-key-hashes",
+    "postgres-url-reader",
+    "postgres-url-writer",
+    "postgres-url-owner",
+}
+"""What the Secret of a release may have to hold."""
 
 Manifest = dict[str, Any]
+
+SECURED: Manifest = {
+    "kafka": {"securityProtocol": "SASL_SSL", "sasl": {"username": "fraud"}, "caFrom": {"name": "kafka-ca"}},
+    "redis": {"tls": True, "hasPassword": True, "caFrom": {"kind": "ConfigMap", "name": "redis-ca"}},
+    "postgres": {"caFrom": {"name": "postgres-ca"}},
+}
+FROM_VALUES: Manifest = SECURED | {
+    "secrets": {"source": "values", "values": {key: f"sentinel-{key}" for key in SECRET_KEYS}}
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "small": {"file": "values-small.yaml"},
+    "production": {"file": "values-production.yaml", "apis": (KEDA, *PROMETHEUS_OPERATOR)},
+    "everything secured": {"values": SECURED},
+    "secrets from values": {"values": FROM_VALUES},
+    "canary of the workers": {"values": {"canary": {"workload": "worker", "tag": "0.2.0"}}},
+    "canary of the API": {"values": {"canary": {"workload": "api", "tag": "0.2.0"}}},
+    "an API that does not record": {"values": {"api": {"recording": False}}},
+    "a registry of models": {"values": {"model": {"registry": {"existingClaim": "models"}}}},
+    "settings": {"values": {"settings": {"PROFILE_TTL_S": 3024000, "CONTAMINATION": 0.05, "ALERT_ON_ALL": True}}},
+}
+"""What `render` is given, by name: the ways in which the chart is used."""
 
 
 class RefusedError(Exception):
@@ -87,3 +119,9 @@ def environment(container: Manifest) -> dict[str, str]:
     """Variables of a container; what Kubernetes fills in has the value of the first worker."""
     found = {one["name"]: one.get("value", "fraudstream-worker-0") for one in container["env"]}
     return {name: value.replace("$(POD_NAME)", found.get("POD_NAME", "")) for name, value in found.items()}
+
+
+def schema() -> Manifest:
+    """What values may be."""
+    found: Manifest = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    return found
