@@ -52,10 +52,11 @@ lint: .venv/.installed-lint ## ruff (rules and format) and bandit
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(CODE)
 
 .PHONY: lint-ops
-lint-ops: .venv/.installed-lint ## shell scripts (shellcheck) and secrets in the history (gitleaks)
-	@$(BIN)/python scripts/tools.py lint
+lint-ops: .venv/.installed-lint ## shell scripts (shellcheck), secrets in the history (gitleaks), the Helm chart (lint_ops.py)
+	@$(BIN)/python scripts/tools.py kubernetes lint
 	.tools/bin/shellcheck .ci/run
 	.tools/bin/gitleaks git --no-banner --redact .
+	$(BIN)/python scripts/lint_ops.py
 
 .PHONY: format
 format: .venv/.installed-lint ## formats the code and mends what ruff can mend
