@@ -11,11 +11,12 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	$$name -c 'import sys; print(sys.executable)' 2>/dev/null && break; done)
 BIN := .venv/bin
 ARGS ?=
+VALUES ?=
 CODE := fraudstream agents tables training
 
 .PHONY: help
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.installed-%: setup.cfg constraints.txt scripts/install.py
 	@$(or $(PYTHON),$(error expected Python 3.11 or later on the PATH and found none)) scripts/install.py $*
@@ -29,11 +30,20 @@ demo: .venv/.installed-demo ## broker, worker and producer in one go; shows verd
 
 .PHONY: test
 test: .venv/.installed-test ## every test that needs no server
-	$(BIN)/python -m pytest -m "not servers" $(ARGS)
+	$(BIN)/python -m pytest -m "not servers and not kubernetes" $(ARGS)
 
 .PHONY: test-integration
 test-integration: .venv/.installed-test ## the tests against real servers, which it starts itself (Java, Maven, Chromium)
 	$(BIN)/python -m pytest -m servers $(ARGS)
+
+.PHONY: tools
+tools: .venv/.installed-test ## operations tools into .tools/bin: helm, kubectl, linters (ARGS=helm for one); first time: minutes
+	@$(BIN)/python scripts/tools.py $(or $(ARGS),kubernetes lint)
+
+.PHONY: test-k8s
+test-k8s: .venv/.installed-test ## the tests against a real Kubernetes control plane, which it builds once and starts itself
+	@$(BIN)/python scripts/tools.py kubernetes
+	$(BIN)/python -m pytest -m kubernetes $(ARGS)
 
 .PHONY: lint
 lint: .venv/.installed-lint ## ruff (rules and format) and bandit
@@ -41,13 +51,20 @@ lint: .venv/.installed-lint ## ruff (rules and format) and bandit
 	$(BIN)/ruff format --check .
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(CODE)
 
+.PHONY: lint-ops
+lint-ops: .venv/.installed-lint ## shell scripts (shellcheck), secrets in the history (gitleaks), the Helm chart (lint_ops.py)
+	@$(BIN)/python scripts/tools.py kubernetes lint
+	.tools/bin/shellcheck .ci/run
+	.tools/bin/gitleaks git --no-banner --redact .
+	$(BIN)/python scripts/lint_ops.py
+
 .PHONY: format
 format: .venv/.installed-lint ## formats the code and mends what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
 .PHONY: typecheck
-typecheck: .venv/.installed-dev ## mypy --strict over code, tests, benchmarks and scripts
+typecheck: .venv/.installed-dev ## mypy --strict over code, tests, benchmarks, scripts and examples
 	$(BIN)/mypy
 
 .PHONY: audit-dependencies
@@ -66,9 +83,34 @@ evaluate-models: .venv/.installed-evaluate ## trains and judges models on ../sha
 kafka: .venv/.installed-test ## a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (Java and Maven)
 	@$(BIN)/python -m tests.servers.kafka $(ARGS)
 
+.PHONY: kubernetes
+kubernetes: .venv/.installed-test ## a real Kubernetes control plane with simulated nodes until Ctrl-C
+	@$(BIN)/python scripts/tools.py kubernetes
+	@$(BIN)/python -m tests.servers.kubernetes.cluster
+
 .PHONY: generate-load
 generate-load: .venv/.installed-demo ## produces to KAFKA_SERVERS at a fixed rate and measures the latency of verdicts
 	@$(BIN)/fraudstream load $(or $(ARGS),--rate 500 --seconds 60)
+
+.PHONY: stack
+stack: .venv/.installed-stack ## the whole system on this machine without containers, until Ctrl-C (docker/compose.yaml)
+	@$(BIN)/python -m scripts.stack $(ARGS)
+
+.PHONY: deploy-local
+deploy-local: ## the whole system by Docker (docker/compose.yaml); says what to install where Docker is missing
+	@$(or $(PYTHON),python3) scripts/deploy_local.py up $(ARGS)
+
+.PHONY: deploy-local-down
+deploy-local-down: ## stops what deploy-local started; ARGS=--volumes removes its data too
+	@$(or $(PYTHON),python3) scripts/deploy_local.py down $(ARGS)
+
+.PHONY: check-image
+check-image: .venv/.installed-test ## builds the image without a Docker daemon and runs its roles (root, buildah, podman; slow)
+	$(BIN)/python -m scripts.check_image $(ARGS)
+
+.PHONY: deploy-k8s
+deploy-k8s: ## installs or upgrades the chart in kubectl's cluster (VALUES=file.yaml); undone by itself where it fails
+	@$(or $(PYTHON),python3) scripts/deploy_k8s.py --values "$(VALUES)" $(ARGS)
 
 .PHONY: docs
 docs: .venv/.installed-dev ## writes anew what is made from code: pages and schemas in docs/, Grafana's dashboards

@@ -49,17 +49,16 @@ class AuditApp(PlainApp):
     producer: Any
 
     async def on_first_start(self) -> None:
-        """Refuses to start on topics or a database that somebody has to set up; waits for those that are away."""
+        """Refuses to start on topics or a database that somebody has to set up; waits for a database that is away."""
         try:
             problems = await check_topics(self.settings, self.bootstrap)
+            if problems:
+                stop_process("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
             await self.audit_store.check()
         except AuditUnavailable as error:
             log.warning("the sink starts without its database, verdicts wait: %s", error)
         except FraudstreamError as error:
             stop_process(str(error), EXIT_SETTINGS)
-        else:
-            if problems:
-                stop_process("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
         self.add_future(watch_loop(self.metrics.loop_lag))
         await super().on_first_start()
 

@@ -33,6 +33,8 @@ def common_options(settings: Settings, bootstrap: str) -> dict[str, Any]:
         SettingsError: the CA bundle cannot be read.
     """
     return {
+        # Faust would put WEB_PORT, BROKER_URL and others of the environment before what is given here.
+        "env": {},
         "broker": [f"kafka://{server.strip()}" for server in bootstrap.split(",")],
         "broker_credentials": _credentials(settings),
         "broker_session_timeout": settings.kafka_session_timeout_s,

@@ -6,8 +6,11 @@ file has changed. So the cache folder carries a hash of all sources that take pa
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -33,7 +36,13 @@ def _source_hash() -> str:
 
 def _cache_folder() -> str:
     base = os.environ.get("NUMBA_CACHE_DIR") or Path.home() / ".cache" / "fraudstream" / "numba"
-    return str(Path(base) / _source_hash())
+    folder = Path(base) / _source_hash()
+    if not folder.is_dir() or os.access(folder, os.W_OK):
+        return str(folder)
+    # An image's cache is read-only, and Numba takes no folder that it cannot write to: one of links is enough for it.
+    links = tempfile.mkdtemp(prefix="fraudstream-numba-")
+    atexit.register(shutil.rmtree, links, ignore_errors=True)
+    return str(shutil.copytree(folder, links, copy_function=os.symlink, dirs_exist_ok=True))
 
 
 setattr(numba.config, "CACHE_DIR", _cache_folder())  # noqa: B010  numba's types do not know its settings

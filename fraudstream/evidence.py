@@ -67,6 +67,12 @@ class EvidenceStore(Protocol):
         """The evidence of one transaction, None where there is none."""
         ...
 
+    async def search(
+        self, *, transaction_id: str | None = None, user_id: str | None = None, limit: int = 50
+    ) -> list[Evidence]:
+        """The newest evidence of a transaction, of a user, or of all, newest event first."""
+        ...
+
     def of_user(self, user_id: str, until: datetime | None = None) -> AsyncIterator[Evidence]:
         """The user's evidence in the order in which it was judged, up to an event time."""
         ...

@@ -62,7 +62,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         explanation: the reasons as text, or that there are none.
         flagged: whether the score exceeds the threshold.
         threshold: the one that was applied, of the category where it has its own.
-        reasons: why it is flagged, the strongest first; empty where it is not.
+        reasons: why it is flagged, the leading one first, then by contribution; empty where it is not.
         members: what each model says.
         model_version: of the model that judged.
         event_time: when the payment happened, in UTC: the transaction's timestamp, or the broker's time without one.

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import TracebackType
 
 from fraudstream.settings import Settings
+from tests.child import Child
 from tests.worker import READY_WITHIN_S, STOP_WITHIN_S, Answer, WorkerFailedError, ask, environment, free_port
 
 POLL_S = 0.05
-TAIL_LINES = 25
 
 
-class ApiServer:
+class ApiServer(Child):
     """One process, from `start` to `stop` or `end`, or as a context manager.
 
     Args:
@@ -27,15 +27,14 @@ class ApiServer:
 
     def __init__(self, settings: Settings, directory: Path, options: tuple[str, ...] = ()) -> None:
         self.port = free_port()
-        self.log = directory / "api.log"
+        super().__init__(directory / "api.log")
         self._settings = settings.model_copy(update={"web_port": self.port})
         self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> ApiServer:
         """Starts the process the way users do."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("fraudstream")), "api", *self._options],
                 env=environment(self._settings),
                 stdin=subprocess.DEVNULL,
@@ -66,19 +65,10 @@ class ApiServer:
         """
         return ask(self.port, method, path, body, headers)
 
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._running().pid
-
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self._running().terminate()
         return self._running().wait(STOP_WITHIN_S)
-
-    def tail(self) -> str:
-        """The last lines of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
 
     def __enter__(self) -> ApiServer:
         return self.start()
@@ -87,13 +77,3 @@ class ApiServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
-
-    def end(self) -> None:
-        """Ends the process, whatever state it is in."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None, "the process was never started"
-        return self._process

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
     from tests.servers.kafka import KafkaCluster
+    from tests.servers.kubernetes.cluster import KubernetesCluster
     from tests.servers.postgres import PostgresServer
     from tests.servers.redis import RedisServer
 
@@ -29,8 +30,11 @@ SERVERS = frozenset({"browser", "kafka", "postgres", "redis"})
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for a real server is marked so, and cannot be forgotten."""
     for item in items:
-        if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+        fixtures = getattr(item, "fixturenames", ())
+        if not SERVERS.isdisjoint(fixtures):
             item.add_marker(pytest.mark.servers)
+        if "kubernetes" in fixtures:
+            item.add_marker(pytest.mark.kubernetes)
 
 
 @pytest.fixture
@@ -52,6 +56,28 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
         missing(str(error))
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesCluster]:
+    """A real Kubernetes control plane with simulated nodes, one for the whole run; use a namespace of your own."""
+    from tests.servers.kubernetes.cluster import KubernetesCluster
+
+    cluster = KubernetesCluster(directory=tmp_path_factory.mktemp("kubernetes"))
+    try:
+        cluster.start()
+    except ServerUnavailableError as error:
+        missing(str(error))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def own_namespace(kubernetes: KubernetesCluster) -> Iterator[str]:
+    """The name of an empty namespace under the restricted Pod Security Standard, removed after the test."""
+    name = kubernetes.create_namespace(f"t{uuid.uuid4().hex[:8]}")
+    yield name
+    kubernetes.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +123,7 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     except ServerUnavailableError as error:
         missing(str(error))
     yield server
-    server.stop()
+    server.end()
 
 
 @pytest.fixture

@@ -85,6 +85,13 @@ class SqliteEvidence:
         """See EvidenceStore."""
         return next(iter(self._select("WHERE transaction_id = ?", transaction_id)), None)
 
+    async def search(
+        self, *, transaction_id: str | None = None, user_id: str | None = None, limit: int = 50
+    ) -> list[Evidence]:
+        """See EvidenceStore."""
+        where = "WHERE ? IN (transaction_id, '') AND ? IN (user_id, '') ORDER BY event_time_s DESC LIMIT ?"
+        return self._select(where, transaction_id or "", user_id or "", limit)
+
     async def of_user(self, user_id: str, until: datetime | None = None) -> AsyncIterator[Evidence]:
         """See EvidenceStore."""
         end_s = until.timestamp() if until else 2**40

@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -21,13 +20,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from fraudstream.settings import Settings
+from tests.child import Child
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 READY_WITHIN_S = 90.0  # a limit for a machine that does ten other things, not a promise
 STOP_WITHIN_S = 40.0
 POLL_S = 0.05
 HTTP_TIMEOUT_S = 10.0
-TAIL_LINES = 25
 
 _EMBEDDED = re.compile(r"embedded broker on (\S+),")
 
@@ -68,7 +67,7 @@ class WorkerFailedError(AssertionError):
     """The worker did not do what the test waits for; the text ends with the last lines of its log."""
 
 
-class Worker:
+class Worker(Child):
     """One worker process with a directory of its own, from `start` to `kill` or `stop`; may be started again.
 
     Args:
@@ -88,7 +87,7 @@ class Worker:
     ) -> None:
         self.directory = directory / name
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.log = self.directory / "worker.log"
+        super().__init__(self.directory / "worker.log")
         self.data_dir = self.directory / "data"
         self.port = free_port()
         self.settings = settings.model_copy(
@@ -100,7 +99,6 @@ class Worker:
             }
         )
         self._app = app
-        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Worker:
         """Starts the process the way users do; the log goes on where an earlier one ended."""
@@ -146,28 +144,6 @@ class Worker:
         """
         return ask(self.port, method, path, body, headers)
 
-    @property
-    def pid(self) -> int:
-        """Of the process that was started last."""
-        return self._running().pid
-
-    def exit_code(self) -> int | None:
-        """None while the process runs."""
-        return self._running().poll()
-
-    def kill(self) -> None:
-        """SIGKILL: no chance to commit or to say goodbye."""
-        self._running().kill()
-        self._running().wait()
-
-    def stall(self) -> None:
-        """SIGSTOP: the process stands still and keeps everything it holds."""
-        self._running().send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT: a stalled process goes on as if no time had passed."""
-        self._running().send_signal(signal.SIGCONT)
-
     def stop(self, within_s: float = STOP_WITHIN_S) -> int:
         """SIGTERM; returns the exit code."""
         self._running().terminate()
@@ -179,14 +155,6 @@ class Worker:
             return self._running().wait(within_s)
         except subprocess.TimeoutExpired:
             raise WorkerFailedError(f"expected the worker to end within {within_s:.0f} s:\n{self.tail()}") from None
-
-    def log_text(self) -> str:
-        """Everything that the worker said, over all its starts."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
-
-    def tail(self) -> str:
-        """The last lines of the log."""
-        return "\n".join(self.log_text().splitlines()[-TAIL_LINES:])
 
     def embedded_broker(self) -> str:
         """HOST:PORT of the broker inside a worker without KAFKA_SERVERS.
@@ -210,16 +178,6 @@ class Worker:
         self.end()
         if error is not None:
             print(f"--- {self.log}\n{self.tail()}")
-
-    def end(self) -> None:
-        """Ends the process, whatever state it is in."""
-        if self.process is not None:
-            self.process.kill()  # ends a stalled process too
-            self.process.wait()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        assert self.process is not None, "the worker was never started"
-        return self.process
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from fraudstream.columns import REQUIRED, missing_columns
 from fraudstream.errors import DataFileError
 from fraudstream.training.times import NS_PER_S, TIME, read_times
 from fraudstream.training.unreadable import UNREADABLE, first_line, first_unreadable, other_names, why_unreadable
@@ -22,7 +23,6 @@ from fraudstream.transaction import EARLIEST_S, MAX_AMOUNT
 __all__ = [
     "FIELDS",
     "OPTIONAL_TEXTS",
-    "REQUIRED",
     "TIME",
     "Loaded",
     "load_table",
@@ -50,7 +50,6 @@ FIELDS: dict[str, pa.DataType] = {
 }
 """Every column that a history may have, in its order; dictionaries may have narrower indices."""
 
-REQUIRED = ("transaction_id", "user_id", "amount", "merchant", "timestamp")
 _REQUIRED_TEXTS = ("transaction_id", "user_id", "merchant")
 NULL_WORDS = ("NULL", "null", "None", "NA", "N/A", "n/a", "\\N")
 """How other tools write "nothing" in text; in a column of numbers or times it is nothing, in one of text it is text."""
@@ -174,12 +173,7 @@ def _sources(path: Path, in_file: list[str], columns_map: Mapping[str, str]) -> 
         raise DataFileError(
             f"{path}: expected each column once, got {', '.join(twice)} more than once; rename or remove the others"
         )
-    missing = [
-        f"{name} (as {source})" if source != name else name
-        for name, source in sources.items()
-        if source not in in_file and (name in REQUIRED or name in columns_map)
-    ]
-    if missing:
+    if missing := missing_columns(sources, columns_map, in_file):
         raise DataFileError(
             f"{path}: expected columns {', '.join(REQUIRED)}; missing {', '.join(missing)}; "
             f"the file has {', '.join(in_file) or 'none'}. {other_names(in_file)}"

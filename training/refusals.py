@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fraudstream.columns import REQUIRED
 from fraudstream.errors import RefusedInput
-from fraudstream.training.files import REQUIRED
 from fraudstream.training.times import NS_PER_S
 from fraudstream.transaction import (
     EARLIEST_S,

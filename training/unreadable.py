@@ -5,6 +5,8 @@ Only asked once reading has failed: it takes its time to look again. Nothing her
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +24,8 @@ _SHOWN_CHARS = 60
 
 def why_unreadable(path: Path, error: Exception) -> str:
     """What to tell of a file that is no table: what came in the place of one, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: expected a file of transactions, got {os.strerror(errno.ENOENT)}"
     todo = "; write it anew, or name another file"
     torn = _torn_row(path) if path.suffix == ".csv" else ""
     if torn:

@@ -63,10 +63,17 @@ class Report:
 
 
 class ChainCheck:
-    """Walks over all rows once, in the order of partition and offset, and holds nothing but where it is."""
+    """Walks over all rows once, in the order of partition and offset, and holds nothing but where it is.
 
-    def __init__(self, heads: Iterable[Head], dropped: Iterable[DroppedRun]) -> None:
+    Args:
+        heads: as the trail says them.
+        dropped: what retention says that it dropped.
+        kept: heads as they were earlier, kept where nobody who writes the trail can write.
+    """
+
+    def __init__(self, heads: Iterable[Head], dropped: Iterable[DroppedRun], kept: Iterable[Head] = ()) -> None:
         self.report = Report()
+        self._kept = {head.source_partition: head for head in kept if head.rows}
         self._heads = {head.source_partition: head for head in heads}
         self._dropped: dict[int, deque[DroppedRun]] = {}
         for run in sorted(dropped, key=lambda run: (run.source_partition, run.first_offset)):
@@ -94,6 +101,14 @@ class ChainCheck:
         for partition in sorted(self._open):
             self._begin(partition)
             self._end_partition()
+        for head in self._kept.values():
+            self.report.add(
+                head.source_partition,
+                head.last_offset,
+                None,
+                "expected the row that the kept heads end with, it is not there: the newest rows of that time were "
+                "removed, or the heads are of another trail",
+            )
         return self.report
 
     def _check(self, linked: LinkedRow) -> None:
@@ -117,6 +132,7 @@ class ChainCheck:
                 f"expected the hash of the row before it (offset {before}), got another: a row was removed, inserted "
                 "or replaced here",
             )
+        self._hold_kept(row.source_offset, row.source_offset, row_hash)
         # Both: where only the stored hash was changed, the next row still holds the true one.
         self._ends = {row_hash, expected}
         self._last_offset = row.source_offset
@@ -133,8 +149,21 @@ class ChainCheck:
                 self._add(
                     run.first_offset, None, "expected the dropped rows to follow the row before them: they do not"
                 )
+            self._hold_kept(run.first_offset, run.last_offset, run.last_hash)
             self._ends = {run.last_hash}
             self._last_offset = run.last_offset
+
+    def _hold_kept(self, first_offset: int, last_offset: int, last_hash: bytes) -> None:
+        """Holds a row, or a run of dropped ones, to the kept head that ends there."""
+        head = self._kept.get(self._partition) if self._partition is not None else None
+        if head is None or not first_offset <= head.last_offset <= last_offset:
+            return
+        del self._kept[head.source_partition]
+        # Inside a run no hash is left to compare.
+        if head.last_offset == last_offset and head.head_hash != last_hash:
+            self._add(
+                last_offset, None, f"expected the kept head's hash {head.head_hash.hex()}, got another: written anew"
+            )
 
     def _end_partition(self) -> None:
         partition = self._partition
@@ -178,9 +207,9 @@ class Snapshot(Protocol):
         ...
 
 
-async def verify_snapshot(snapshot: Snapshot, advance: Advance | None) -> Report:
-    """Checks a whole trail."""
-    check = ChainCheck(await snapshot.heads(), await snapshot.dropped())
+async def verify_snapshot(snapshot: Snapshot, advance: Advance | None, kept: Iterable[Head]) -> Report:
+    """Checks a whole trail, also against heads that were kept elsewhere."""
+    check = ChainCheck(await snapshot.heads(), await snapshot.dropped(), kept)
     async for rows in snapshot.rows():
         check.take(rows)
         for linked in await snapshot.unregistered(rows):

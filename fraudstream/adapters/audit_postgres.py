@@ -41,7 +41,8 @@ _INSERT_EVIDENCE = f"INSERT INTO evidence ({_NAMES}) SELECT {_NAMES} FROM staged
 
 # The identities lead to the month, so that only its tables are searched.
 _OF_TRANSACTION = """
-    JOIN identities i USING (transaction_id, user_id, event_time) WHERE i.transaction_id = $1
+    JOIN identities i USING (transaction_id, user_id, event_time)
+    WHERE i.transaction_id = $1 AND ($3::text IS NULL OR i.user_id = $3)
     ORDER BY e.event_time DESC, e.source_offset DESC LIMIT $2
 """
 _NEWEST_OF_USER = "WHERE e.user_id = $1 ORDER BY e.event_time DESC, e.source_offset DESC LIMIT $2"
@@ -182,13 +183,12 @@ class PostgresStore:
     ) -> list[Evidence]:
         """See AuditStore."""
         if transaction_id is not None:
-            found = await self._select(_ALL + _OF_TRANSACTION, transaction_id, limit)
-            return [one for one in found if user_id in (None, one.user_id)]
+            return await self._select(_ALL + _OF_TRANSACTION, transaction_id, limit, user_id)
         if user_id is not None:
             return await self._select(_ALL + _NEWEST_OF_USER, user_id, limit)
         return await self._select(_NEWEST, limit)
 
-    async def verify(self, advance: Advance | None = None) -> Report:
+    async def verify(self, advance: Advance | None = None, kept: Sequence[Head] = ()) -> Report:
         """See AuditStore."""
         # Of one moment, while the sink goes on; a merge of the months' keys instead of a sort of everything.
         async with (
@@ -196,7 +196,7 @@ class PostgresStore:
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             await connection.execute("SET LOCAL enable_sort = off")
-            return await verify_snapshot(_Snapshot(connection), advance)
+            return await verify_snapshot(_Snapshot(connection), advance, kept)
 
     async def retain(
         self, first_kept: date, *, accept_broken: bool = False, advance: Advance | None = None

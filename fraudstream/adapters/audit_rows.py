@@ -7,12 +7,13 @@ import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from fraudstream.errors import RefusedInput
 from fraudstream.evidence import ChainPosition, Evidence, read_headers
+from fraudstream.transaction import Identifier
 
 ZERO_HASH = bytes(32)
 """What the first row of a partition holds as the hash of the row before it."""
@@ -81,10 +82,10 @@ COLUMNS = (*EvidenceRow._fields, "previous_hash", "row_hash")
 
 
 class _Verdict(msgspec.Struct, gc=False):
-    """The fields of a verdict that get a column of their own."""
+    """The fields of a verdict that get a column of their own; what no column holds would stop the sink."""
 
-    transaction_id: str
-    user_id: str
+    transaction_id: Identifier
+    user_id: Identifier
     event_time: datetime
     anomaly_score: float
     anomaly_type: str
@@ -92,8 +93,8 @@ class _Verdict(msgspec.Struct, gc=False):
     threshold: float
     model_version: str
     reasons: msgspec.Raw
-    source_partition: int
-    source_offset: int
+    source_partition: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    source_offset: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 _decode = msgspec.json.Decoder(_Verdict).decode

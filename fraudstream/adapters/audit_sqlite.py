@@ -85,10 +85,10 @@ Result = TypeVar("Result")
 
 
 class SqliteStore:
-    """The file at `path`, made when it is not there; its parent directory too.
+    """The file at `path`, made by `check`, `migrate` and `append` where it is not there; its parent directory too.
 
     Raises:
-        AuditError: from each method, where the file is none of ours or cannot be used.
+        AuditError: from each method, where the file is none of ours, cannot be used, or is not there to be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,7 +105,7 @@ class SqliteStore:
 
     async def check(self) -> None:
         """Opens the file, and makes it where it is not there."""
-        await self._run(lambda _connection: None)
+        await self._run(lambda _connection: None, make=True)
 
     async def migrate(self) -> str:
         """Makes the file; returns the revision of its tables."""
@@ -114,7 +114,7 @@ class SqliteStore:
 
     async def append(self, rows: Sequence[EvidenceRow]) -> Appended:
         """See AuditStore."""
-        return await self._run(lambda connection: _append(connection, rows))
+        return await self._run(lambda connection: _append(connection, rows), make=True)
 
     async def heads(self) -> list[Head]:
         """See AuditStore."""
@@ -153,17 +153,16 @@ class SqliteStore:
             (*given.values(), limit),
         )
 
-    async def verify(self, advance: Advance | None = None) -> Report:
+    async def verify(self, advance: Advance | None = None, kept: Sequence[Head] = ()) -> Report:
         """See AuditStore."""
-        await self.check()  # makes the file where there is none
-        connection = await asyncio.to_thread(_connect, self.path)
-        # A byte that makes a text no UTF-8 any more must be read to be found.
-        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-        try:
-            with _translated(self.path):
-                return await verify_snapshot(_Snapshot(connection), advance)
-        finally:
-            await asyncio.to_thread(connection.close)
+        with _translated(self.path):
+            connection = await asyncio.to_thread(_connect, self.path, make=False)
+            # A byte that makes a text no UTF-8 any more must be read to be found.
+            connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+            try:
+                return await verify_snapshot(_Snapshot(connection), advance, kept)
+            finally:
+                await asyncio.to_thread(connection.close)
 
     async def retain(
         self, first_kept: date, *, accept_broken: bool = False, advance: Advance | None = None
@@ -177,14 +176,14 @@ class SqliteStore:
         found = await self._run(lambda connection: connection.execute(_ALL + clauses, parameters).fetchall())
         return [evidence_of(_linked(columns)) for columns in found]
 
-    async def _run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    async def _run(self, work: Callable[[sqlite3.Connection], Result], *, make: bool = False) -> Result:
         async with self._lock:
-            return await asyncio.to_thread(self._work, work)
+            return await asyncio.to_thread(self._work, work, make=make)
 
-    def _work(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    def _work(self, work: Callable[[sqlite3.Connection], Result], *, make: bool) -> Result:
         with _translated(self.path):
             if self._connection is None:
-                self._connection = _connect(self.path)
+                self._connection = _connect(self.path, make=make)
             return work(self._connection)
 
 
@@ -225,7 +224,12 @@ def _translated(path: Path) -> Iterator[None]:
         raise AuditError(f"{path}: expected the SQLite file of an audit trail, got: {error}") from error
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, make: bool) -> sqlite3.Connection:
+    if not make and not path.exists():  # an empty trail beside none would look like one that holds
+        raise AuditError(
+            f"{path}: expected the SQLite file of an audit trail, there is none: set POSTGRES_URL or DATA_DIR as the "
+            "sink has it"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")

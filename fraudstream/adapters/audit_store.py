@@ -13,7 +13,7 @@ from fraudstream.adapters.audit_check import Advance, Report
 from fraudstream.adapters.audit_dropped import RunBuilder
 from fraudstream.adapters.audit_rows import EvidenceRow
 from fraudstream.errors import AuditError, SettingsError
-from fraudstream.evidence import Evidence, EvidenceStore
+from fraudstream.evidence import EvidenceStore
 from fraudstream.settings import Settings
 
 
@@ -72,14 +72,12 @@ class AuditStore(EvidenceStore, Protocol):
         """The ends of all chains, by partition."""
         ...
 
-    async def search(
-        self, *, transaction_id: str | None = None, user_id: str | None = None, limit: int = 50
-    ) -> list[Evidence]:
-        """The newest evidence of a transaction, of a user, or of all, newest event first."""
-        ...
+    async def verify(self, advance: Advance | None = None, kept: Sequence[Head] = ()) -> Report:
+        """Reads every row and checks the whole chain, in bounded memory; changes nothing.
 
-    async def verify(self, advance: Advance | None = None) -> Report:
-        """Reads every row and checks the whole chain, in bounded memory; changes nothing."""
+        Args:
+            kept: heads of earlier, from where nobody who writes the trail can write: they must be in it still.
+        """
         ...
 
     async def retain(

@@ -15,6 +15,7 @@ from fraudstream.errors import SettingsError
 from fraudstream.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from fraudstream.adapters.audit_chain import Head
     from fraudstream.adapters.audit_check import Report
     from fraudstream.adapters.audit_store import AuditStore
 
@@ -55,16 +56,41 @@ def heads(json_file: Path | None) -> None:
     write_json(json_file, {"read_at": datetime.now(UTC).isoformat(timespec="seconds"), "heads": ends})
 
 
+def _kept_heads(_context: click.Context, _option: click.Parameter, path: Path | None) -> list[Head]:
+    import msgspec
+
+    from fraudstream.adapters.audit_chain import Head
+
+    if path is None:
+        return []
+    try:
+        ends = msgspec.json.decode(path.read_bytes())["heads"]
+        return [
+            Head(int(end["partition"]), int(end["rows"]), int(end["last_offset"]), bytes.fromhex(end["head_hash"]))
+            for end in ends
+        ]
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        raise click.BadParameter(f"expected what `fraudstream audit heads --json` wrote, got {error!r}") from None
+
+
 @audit.command()
+@click.option(
+    "--heads",
+    "kept",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_kept_heads,
+    metavar="FILE",
+    help="What `audit heads --json` wrote earlier, kept elsewhere: the trail must still go on from there.",
+)
 @json_option
 @click.pass_context
-def verify(context: click.Context, json_file: Path | None) -> None:
+def verify(context: click.Context, kept: list[Head], json_file: Path | None) -> None:
     """Reads every row and checks the whole chain; exits with 1 if a row was changed, removed or inserted."""
 
     async def work(store: AuditStore) -> Report:
         total = sum(head.rows for head in await store.heads())
         with progress("verify", total) as advance:
-            return await store.verify(advance)
+            return await store.verify(advance, kept)
 
     report = _with_store(load_settings(), work)
     dropped = f", and an account of {report.dropped:,} that retention dropped" if report.dropped else ""
@@ -108,7 +134,7 @@ def retain(months: int | None, accept_broken: bool, json_file: Path | None) -> N
         done = _with_store(
             settings, lambda store: store.retain(first_kept, accept_broken=accept_broken, advance=advance)
         )
-    what = f"{done.rows:,} rows of {len(done.months)} months ({', '.join(done.months)})" if done.months else "nothing"
+    what = f"{done.rows:,} rows of {', '.join(done.months)}" if done.months else "nothing"
     say(f"dropped {what}; the trail goes back to {first_kept:%Y-%m}")
     write_json(
         json_file,

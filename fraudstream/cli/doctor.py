@@ -121,9 +121,11 @@ def _model(settings: Settings) -> Check:
         detector = load_detector(settings)
     except FraudstreamError as error:
         todo = (
-            "train a model with `fraudstream train`, or unset MODEL_DIR"
-            if settings.model_registry is None
-            else "promote a model with `fraudstream models promote`, or go back with `fraudstream models rollback`"
+            "promote a model with `fraudstream models promote`, or go back with `fraudstream models rollback`"
+            if settings.model_registry is not None
+            else "train a model with `fraudstream train` and set MODEL_DIR to it"
+            if settings.model_dir is None
+            else "train a model with `fraudstream train`, or unset MODEL_DIR"
         )
         return Check("model", "failed", str(error), todo)
     return Check("model", "ok", f"{detector.model_version}: {_origin(settings)}{_own_thresholds(detector.policy)}")

@@ -120,7 +120,7 @@ CODES: tuple[ReasonCode, ...] = (
         IMPOSSIBLE_TRAVEL,
         "place",
         "To be here now, the user would have had to travel faster than an airliner.",
-        "The last known place is 5,570 km away: to be here now takes 6,650 km/h",
+        "The last known place is 5,570 km away: getting here since then takes 6,650 km/h",
     ),
     ReasonCode(
         NEW_MERCHANT,
@@ -132,7 +132,8 @@ CODES: tuple[ReasonCode, ...] = (
         REGULAR_CHARGES,
         "merchant",
         "A merchant that the user did not know a month ago charges about the same amount at equal intervals.",
-        "This merchant, new within 30 days, has charged about the same amount 4 times at equal intervals",
+        "This merchant, new to this user in the last 30 days, has charged about the same amount 4 times at equal "
+        "intervals",
     ),
     ReasonCode(
         RARE_CATEGORY,
@@ -156,13 +157,13 @@ CODES: tuple[ReasonCode, ...] = (
         DORMANT_ACCOUNT,
         "time",
         "The user comes back after more than a week without a payment.",
-        "This is the first payment after 21 days; usually 1.3 days lie between two payments of this user",
+        "This is this user's first payment in 21 days; usually one comes every 1.3 days",
     ),
     ReasonCode(
         UNUSUAL_SEQUENCE,
         SEQUENCE,
         "The LSTM finds the amounts of this and the last ten payments more surprising than 9 in 10 others.",
-        "After this user's recent payments, this one is more surprising than 99.7% of all payments",
+        "This payment fits this user's recent ones badly: 99.7% of all payments fit better",
     ),
     ReasonCode(
         OTHER_SIGNALS,

@@ -112,7 +112,7 @@ def _reason(part: Part, contribution: float, amount: float, row: list[float], ls
     if part.at == SEQUENCE_AT:
         value = 0.0 if math.isnan(lstm) else round(lstm, DIGITS)
         share = f"{min(lstm, MOST_SURPRISING):.1%}"
-        text = f"After this user's recent payments, this one is more surprising than {share} of all payments"
+        text = f"This payment fits this user's recent ones badly: {share} of all payments fit better"
         return Reason(part.code, SEQUENCE_FEATURE, value, "share of payments", None, contribution, text)
     feature = MODEL_INPUTS[part.at]
     said: Said = said_of_feature(feature, amount, row) if feature.says else said_of(part.code, feature, amount, row)

@@ -110,10 +110,13 @@ def _for_user(_feature: Feature, amount: float, row: Row) -> Said:
     usual = _usual_amount(amount, row)
     if usual is None:
         return _large(_feature, amount, row)
-    if usual >= 0.01 and amount >= _TIMES_FROM * usual:  # noqa: PLR2004  the smallest coin
+    if usual < 0.01:  # noqa: PLR2004  the smallest coin
+        text = f"Amount {amount:,.2f} is more than this user's usual {usual:,.2f}"
+    elif amount >= _TIMES_FROM * usual:
         text = f"Amount {amount:,.2f} is {_times(amount / usual)} times this user's usual {usual:,.2f}"
     else:
-        text = f"Amount {amount:,.2f} is more than this user pays most of the time, {usual:,.2f} on average"
+        text = f"Amount {amount:,.2f} is more than most of this user's payments; a few large ones bring the average to"
+        text += f" {usual:,.2f}"
     return Said(amount, CURRENCY, usual, text)
 
 
@@ -123,7 +126,9 @@ def _for_category(_feature: Feature, amount: float, row: Row) -> Said:
         usual = round(_of_ratio(amount, row[_TO_CATEGORY_MEAN]), _CENTS)
         return Said(amount, CURRENCY, usual, f"{text}; this user usually pays {usual:,.2f} in it")
     anywhere = _usual_amount(amount, row)
-    return Said(amount, CURRENCY, anywhere, text + _usually(anywhere))
+    if anywhere is None:
+        return Said(amount, CURRENCY, None, text + _usually(None))
+    return Said(amount, CURRENCY, anywhere, f"{text}; over all categories this user usually pays {anywhere:,.2f}")
 
 
 def _at_merchant(_feature: Feature, amount: float, _row: Row) -> Said:
@@ -158,7 +163,7 @@ def _velocity(_feature: Feature, _amount: float, row: Row) -> Said:
     in_hour = row[_COUNT_1H] + 1.0
     # The hour itself is no usual one.
     a_day = (row[_COUNT_30D] - row[_COUNT_1H]) / min(max(row[_AGE_DAYS], 1.0), _MONTH_DAYS)
-    text = f"{in_hour:.0f} payments within an hour; on a usual day this user makes {a_day:.1f}"
+    text = f"{in_hour:.0f} payments within an hour; {_usual_pace(a_day)}"
     return Said(in_hour, IN_HOUR, round(a_day / 24.0, _DIGITS), text)
 
 
@@ -191,14 +196,17 @@ def _merchant(_feature: Feature, _amount: float, row: Row) -> Said:
 
 
 def _travel(_feature: Feature, _amount: float, row: Row) -> Said:
-    text = f"The last known place is {row[_DISTANCE]:,.0f} km away: to be here now takes {row[_SPEED]:,.0f} km/h"
+    text = (
+        f"The last known place is {row[_DISTANCE]:,.0f} km away: getting here since then takes {row[_SPEED]:,.0f} km/h"
+    )
     return Said(round(row[_SPEED], 1), "km/h", None, text)
 
 
 def _regular(_feature: Feature, _amount: float, row: Row) -> Said:
     charges = row[_MERCHANT_VISITS] + 1.0
     text = (
-        f"This merchant, new within 30 days, has charged about the same amount {charges:.0f} times at equal intervals"
+        "This merchant, new to this user in the last 30 days, has charged about the same amount "
+        f"{charges:.0f} times at equal intervals"
     )
     return Said(charges, IN_MONTH, None, text)
 
@@ -224,8 +232,10 @@ def _hour(_feature: Feature, _amount: float, row: Row) -> Said:
     known, share = row[_KNOWN], _exp(-row[_HOUR_RARITY])
     if not known:
         text = "This is the user's first payment, so no hour of the day is usual"
+    elif known == 1.0:
+        text = "This user has paid once before, at another hour of the day"
     elif known < _FEW_PAYMENTS:
-        text = f"Hardly any of this user's {_payments(known)} so far was made around this hour of the day"
+        text = f"Hardly any of this user's {known:.0f} payments so far were made around this hour of the day"
     else:
         text = f"Only about {share:.1%} of this user's earlier payments were made around this hour of the day"
     return Said(round(share, _DIGITS), "share of earlier transactions", None, text)
@@ -234,11 +244,11 @@ def _hour(_feature: Feature, _amount: float, row: Row) -> Said:
 def _dormant(_feature: Feature, _amount: float, row: Row) -> Said:
     idle_days, known = row[_SINCE_LAST] / _DAY_S, row[_KNOWN]
     is_cut = idle_days >= _MONTH_DAYS
-    text = f"This is the first payment after {idle_days:.0f} days" + (" or more" if is_cut else "")
+    text = f"This is this user's first payment in {idle_days:.0f} days" + (" or more" if is_cut else "")
     if is_cut or known < 2.0:  # noqa: PLR2004  two payments have one pause between them
         return Said(round(idle_days, 2), "d", None, text)
     usual = max(row[_AGE_DAYS] - idle_days, 0.0) / (known - 1.0)
-    text += f"; usually {_days(usual)} between two payments of this user"
+    text += f"; usually one comes every {_days(usual)}"
     return Said(round(idle_days, 2), "d", round(usual, 2), text)
 
 
@@ -297,9 +307,17 @@ def _usually(usual: float | None) -> str:
     return "; it is this user's first payment" if usual is None else f"; this user usually pays {usual:,.2f}"
 
 
+def _usual_pace(a_day: float) -> str:
+    if not a_day:
+        return "this user made no other in the last 30 days"
+    if a_day < 1.0:
+        return f"usually one comes every {_days(1.0 / a_day)}"
+    return f"on a usual day this user makes {a_day:.1f}"
+
+
 def _seen(how: str, visits: float) -> str:
     if visits:
-        return f"This user paid {how} for the first time in the last 24 hours"
+        return f"This user first paid {how} within the last 24 hours"
     return f"This user has not paid {how} in the last 30 days"
 
 
@@ -309,8 +327,8 @@ def _payments(count: float) -> str:
 
 def _days(days: float) -> str:
     if days < 1.0:
-        return f"{days * 24.0:.1f} hours lie"
-    return f"{days:.1f} days lie"
+        return f"{days * 24.0:.1f} hours"
+    return f"{days:.1f} days"
 
 
 def _times(times: float) -> str:

@@ -61,6 +61,9 @@ class Detector:
         self._parts = parts
         self.settings = settings
 
+    def __repr__(self) -> str:
+        return f"Detector(model_version={self.model_version!r}, contamination={self.settings.contamination})"
+
     @classmethod
     def load(
         cls,

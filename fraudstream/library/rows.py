@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from fraudstream.columns import REQUIRED, missing_columns
 from fraudstream.errors import DataFileError, RefusedInput
 from fraudstream.transaction import Transaction, decode_transaction
 
-REQUIRED = ("transaction_id", "user_id", "amount", "merchant", "timestamp")
 FIELDS = Transaction.__struct_fields__
 SHOWN_CHARS = 60
 
@@ -79,12 +79,7 @@ def _of_file(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
 def _of_frame(frame: Any, library: str, columns: Mapping[str, str]) -> Iterator[Row]:
     names = list(getattr(frame, "column_names" if library == "pyarrow" else "columns", ()))
     sources = {name: columns.get(name, name) for name in FIELDS}
-    missing = [
-        f"{name} (as {source})" if source != name else name
-        for name, source in sources.items()
-        if source not in names and (name in REQUIRED or name in columns)
-    ]
-    if missing:
+    if missing := missing_columns(sources, columns, names):
         raise DataFileError(
             f"frame: expected columns {', '.join(REQUIRED)}; missing {', '.join(missing)}; "
             f"it has {', '.join(map(str, names)) or 'none'}"

@@ -29,4 +29,12 @@ __all__ = ["CheckFailedError", "EmbeddedWorker", "check_feature", "check_scorer"
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'fraudstream.testing' has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    try:
+        return getattr(import_module(_PLACES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("fraudstream"):
+            raise
+        todo = "pip install 'fraudstream[testing]'"
+        raise ModuleNotFoundError(
+            f"{name} needs {error.name}, which is not installed: {todo}", name=error.name
+        ) from None

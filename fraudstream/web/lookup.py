@@ -151,14 +151,12 @@ class Lookup:
         return None
 
     async def _stored_rows(self, user_id: str, notes: list[str]) -> list[Row]:
-        rows: list[Row] = []
         if self.store is None:
-            return rows
+            return []
         async with _store_asked(notes):
-            async for each in self.store.of_user(user_id):
-                rows.append(row_of(each.verdict, each.transaction))
-                del rows[:-MOST_STORED]
-        return rows
+            found = await self.store.search(user_id=user_id, limit=MOST_STORED)
+            return [row_of(each.verdict, each.transaction) for each in found]
+        return []
 
 
 @asynccontextmanager

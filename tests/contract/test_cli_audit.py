@@ -71,6 +71,30 @@ def test_heads_can_be_kept_elsewhere(data_dir: Path) -> None:
     assert told["heads"][0]["head_hash"] in ended.output
 
 
+def test_heads_that_were_kept_are_held_to_the_trail(data_dir: Path) -> None:
+    run(data_dir, "heads")
+    kept = data_dir / "kept.json"
+    kept.write_bytes((data_dir / "told.json").read_bytes())
+    ended, told = run(data_dir, "verify", "--heads", str(kept))
+    assert (ended.exit_code, told["broken"]) == (0, 0), ended.output
+    kept.write_text(kept.read_text().replace('"last_offset": 112', '"last_offset": 114'))
+    ended, told = run(data_dir, "verify", "--heads", str(kept))
+    assert (ended.exit_code, told["broken"]) == (1, 1), ended.output
+    assert "partition 0 offset 114: expected the row that the kept heads end with" in ended.output
+    kept.write_text('{"heads": [{"partition": 0}]}')
+    ended, _ = run(data_dir, "verify", "--heads", str(kept))
+    assert ended.exit_code == 2
+    assert "audit heads --json" in ended.output
+
+
+@pytest.mark.parametrize("command", ["verify", "heads", "retain"])
+def test_a_trail_that_is_not_there_does_not_hold_and_is_not_made(tmp_path: Path, command: str) -> None:
+    ended, _ = run(tmp_path, command, AUDIT_RETENTION_MONTHS="1")
+    assert (ended.exit_code, ended.output.count("\n")) == (1, 1), ended.output
+    assert "there is none: set POSTGRES_URL or DATA_DIR" in ended.output
+    assert not (tmp_path / SQLITE_FILE).exists()
+
+
 def test_migrate_makes_the_file(tmp_path: Path) -> None:
     ended, told = run(tmp_path, "migrate")
     assert (ended.exit_code, told) == (0, {"revision": "1"})

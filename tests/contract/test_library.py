@@ -291,3 +291,21 @@ except errors.FeatureError as error:
 def test_a_feature_is_refused_by_the_face_as_it_is_inside(detector: Detector) -> None:
     with pytest.raises(FeatureError, match="OwnFeature objects"):
         Detector.load(features=["name"])  # type: ignore[list-item]
+
+
+def test_a_check_without_its_library_says_what_to_install() -> None:
+    code = "import sys; sys.modules['hypothesis'] = None; from fraudstream import testing; testing.check_feature"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = ended.stderr.splitlines()[-1]
+    assert "check_feature needs hypothesis" in last
+    assert "pip install 'fraudstream[testing]'" in last
+
+
+def test_a_detector_shows_what_it_judges_by(detector: Detector) -> None:
+    assert repr(detector) == f"Detector(model_version='{detector.model_version}', contamination=0.1)"
+
+
+@pytest.mark.parametrize("name", ["no.csv", "no.parquet"])
+def test_a_file_that_is_not_there_is_told_in_one_line(detector: Detector, name: str) -> None:
+    with pytest.raises(DataFileError, match=r"no.*: expected a file of transactions, got No such file or directory$"):
+        detector.score(name)

@@ -16,8 +16,8 @@ import pytest
 from tests.architecture import imports
 from tests.checkout import IS_UNPACKED_SDIST, ROOT, committed_files
 
-TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
-WORDS = r"make ((?:[a-z][a-z-]*(?:[ ]|\b))+)"
+TARGET = re.compile(r"^([a-z][a-z0-9-]*):", re.MULTILINE)
+WORDS = r"make ((?:[a-z][a-z0-9-]*(?:[ ]|\b))+)"
 IN_PROSE = re.compile(rf"`{WORDS}")
 IN_SHELL = re.compile(rf"^(?:\$ |run )?{WORDS}", re.MULTILINE)
 PIN = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9][0-9A-Za-z.!]*")
@@ -81,7 +81,7 @@ def test_each_declared_dependency_is_pinned() -> None:
 def test_make_alone_lists_each_target_with_a_line_of_help() -> None:
     listing = make()
     assert listing.returncode == 0, listing.stderr
-    listed = dict(re.findall(r"^ {2}([a-z][a-z-]*) {2,}(\S.*)$", listing.stdout, re.MULTILINE))
+    listed = dict(re.findall(r"^ {2}([a-z][a-z0-9-]*) {2,}(\S.*)$", listing.stdout, re.MULTILINE))
     assert set(listed) == targets()
     assert targets() >= {
         "demo",
@@ -115,7 +115,7 @@ def test_the_readme_starts_with_demo_and_test() -> None:
 def test_ci_runs_what_the_readme_promises_and_every_check() -> None:
     checks = [target for target in named_targets(ROOT / ".ci" / "run") if target in targets()]
     assert checks[0] == "test"
-    assert set(checks) >= {"test", "lint", "typecheck", "test-integration"}
+    assert set(checks) >= {"test", "lint", "lint-ops", "typecheck", "test-integration", "test-k8s"}
 
 
 @pytest.mark.parametrize("folder", EXTRAS_OF_FOLDERS)

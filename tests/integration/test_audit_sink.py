@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -259,6 +260,16 @@ async def test_a_sink_without_tables_ends_with_one_line_that_says_what_to_do(
         assert "run `fraudstream audit migrate`" in sink.tail()
 
 
+async def test_a_sink_without_topics_ends_and_says_so_also_while_the_database_is_away(
+    settings: Settings, server: PostgresServer, tmp_path: Path
+) -> None:
+    await asyncio.to_thread(server.kill)
+    elsewhere = settings.model_copy(update={"verdicts_topic": f"{settings.verdicts_topic}-of-nobody"})
+    with Worker(elsewhere, tmp_path, "lost", app=APP) as sink:
+        assert await asyncio.to_thread(sink.wait, 60) == 78
+        assert elsewhere.verdicts_topic in sink.tail()
+
+
 async def test_a_second_sink_takes_over_and_the_stalled_first_one_breaks_no_chain(
     settings: Settings, sink: Worker, second: Worker, verdicts: Verdicts
 ) -> None:
@@ -291,14 +302,19 @@ async def test_aborted_verdicts_are_never_stored_and_what_is_none_goes_to_the_de
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_servers) as producer:
         await producer.send_and_wait(settings.verdicts_topic, b"{}", b"odd", partition=1)
         await producer.send_and_wait(settings.verdicts_topic, json.dumps({"user_id": 7}).encode(), partition=2)
+        odd: list[dict[str, Any]] = [{"source_partition": 2**31}, {"source_offset": -1}, {"user_id": "u" * 3000}]
+        for number, changed in enumerate(odd):
+            value, headers = message(number, 3, transaction_id=f"odd {number}", **changed)
+            await producer.send_and_wait(settings.verdicts_topic, value, partition=3, headers=headers)
     await verdicts.send()
     await until_stored(settings, verdicts.sent, [sink])
     letters = await read_topic(str(settings.kafka_servers), settings.dead_letters_topic)
-    assert sorted(letter.value for letter in letters) == [b'{"user_id": 7}', b"{}"]
-    reasons = {dict(letter.headers)["reason"] for letter in letters}
-    assert reasons == {b"missing_field"}
+    reasons = sorted(dict(letter.headers)["reason"] for letter in letters)
+    assert reasons == [b"malformed_json"] * 3 + [b"missing_field"] * 2
+    assert {b'{"user_id": 7}', b"{}"} < {letter.value for letter in letters}
     answer = await sink.ask("/metrics")
     assert answer is not None
     assert b'fraudstream_dead_letters_total{reason="missing_field"} 2.0' in answer.body
+    assert b'fraudstream_dead_letters_total{reason="malformed_json"} 3.0' in answer.body
     assert sink.stop() == 0, sink.tail()
     await assert_each_once(settings, verdicts.sent)

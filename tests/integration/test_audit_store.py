@@ -117,6 +117,9 @@ async def test_one_row_for_a_transaction_a_duplicate_changes_nothing(trail: Trai
 async def test_the_same_id_of_another_user_is_another_transaction(trail: Trail) -> None:
     assert await trail.store.append([row(1), row(2, transaction_id="t1", user_id="other")]) == Appended(2, 0, 0)
     assert {one.user_id for one in await trail.store.search(transaction_id="t1")} == {"user_1", "other"}
+    for user in ("user_1", "other"):  # the older of them must not be cut off by the limit
+        (found,) = await trail.store.search(transaction_id="t1", user_id=user, limit=1)
+        assert found.user_id == user
 
 
 async def test_rows_before_the_end_that_were_never_seen_are_refused_and_nothing_is_stored(trail: Trail) -> None:
@@ -153,6 +156,33 @@ async def test_an_empty_trail_holds(trail: Trail) -> None:
     assert await trail.store.append([]) == Appended(0, 0, 0)
     report = await trail.store.verify()
     assert (report.rows, report.broken) == (0, 0)
+
+
+async def test_a_trail_that_was_shortened_or_written_anew_does_not_go_on_from_kept_heads(trail: Trail) -> None:
+    """As whoever may write rows, heads and identities could: the trail agrees with itself."""
+    await trail.store.append(rows_of(40))
+    kept = await trail.store.heads()
+    await trail.store.append(rows_of(40, first=40))
+    assert (await trail.store.verify(kept=kept)).broken == 0
+    for table in ("evidence", "heads") if trail.is_sqlite else ("evidence", "heads", "identities"):
+        await trail.execute(f"DELETE FROM {table}")
+    await trail.store.append(rows_of(36))
+    assert (await trail.store.verify()).broken == 0
+    report = await trail.store.verify(kept=kept)
+    assert [(one.partition, one.offset) for one in report.findings] == [
+        (head.source_partition, head.last_offset) for head in kept
+    ]
+    await trail.store.append([row(36, explanation="another"), *rows_of(3, first=37)])
+    assert [one.partition for one in (await trail.store.verify(kept=kept)).findings] == [0]
+
+
+async def test_dropped_rows_are_held_to_kept_heads_as_far_as_their_account_reaches(trail: Trail) -> None:
+    await trail.store.append(rows_of(40))
+    kept = await trail.store.heads()
+    await trail.store.retain(date(2024, 3, 1))
+    assert (await trail.store.verify(kept=kept)).broken == 0
+    others = [head._replace(head_hash=bytes(32)) for head in kept]
+    assert (await trail.store.verify(kept=others)).broken == len(kept)
 
 
 def changed(column: str, is_sqlite: bool) -> str:

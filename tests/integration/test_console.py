@@ -117,6 +117,10 @@ async def test_verdicts_arrive_live_with_the_figures_of_the_last_minute(stage: S
         page = console.page
         await rows_arrive(page)
         await expect(page.locator("#state")).to_have_text("Live")
+        # What was there before the page was opened must not count as shown of what came since.
+        shown = re.search(r"1 of (\d+) others", await page.locator("#sampling").text_content() or "")
+        assert shown is not None, "6 of about 30 verdicts were shown, and the page says nothing of the others"
+        assert int(shown[1]) > 4
         await expect(page.locator("#throughput")).not_to_have_text(re.compile("–|^0$"), timeout=LIMIT_MS)
         for figure in ("waited-p99", "took-p99"):
             await expect(page.locator(f"#{figure}")).to_have_text(re.compile(r"^[\d.]+\s(ms|s)$"), timeout=LIMIT_MS)
@@ -199,6 +203,9 @@ async def test_axe_finds_no_serious_problem_and_nothing_is_cut_off(
 
         await rows_arrive(page)
         await assert_good("live")
+        if size == "phone":
+            await expect(page.locator("tr.flagged .narrow").first).to_have_text(re.compile(r"^[A-Z][a-z ]+$"))
+            await expect(page.locator("tr.flagged .narrow").first).to_be_visible()
         if size == "phone" or scheme == "dark":
             await screenshot(page, f"live-{size}-{scheme}" if size == "phone" else f"live-{scheme}", after_s=4)
         await open_an_alert(page)
@@ -299,6 +306,7 @@ async def test_a_page_that_lost_its_worker_says_so_and_comes_back_by_itself(
             page = console.page
             await expect(page.locator("#state")).to_have_text("Live", timeout=LIMIT_MS)
             await expect(page.locator("#verdicts-empty")).to_contain_text("No transaction has been judged yet")
+            await expect(page.locator("#sampling")).to_have_text("")
             assert await accessibility_problems(page) == []
             await screenshot(page, "empty")
             assert worker.stop(within_s=20) == 0, "an open page must not hold a worker that stops"
@@ -324,6 +332,7 @@ async def test_with_api_keys_the_page_asks_for_one_and_shows_nothing_before(
             page = console.page
             dialog = page.get_by_role("dialog")
             await expect(dialog).to_be_visible(timeout=LIMIT_MS)
+            await expect(page.locator("#reasons-empty")).to_be_hidden()  # whether there is an alert is not known yet
             assert await accessibility_problems(page) == []
             await screenshot(page, "key")
             await page.get_by_label("API key").fill("wrong")

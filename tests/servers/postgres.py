@@ -59,7 +59,7 @@ class PostgresServer:
 
     def create_database(self, name: str) -> str:
         """Makes an empty database and returns the administrator's URL of it."""
-        command = [str(_program("createdb")), "-h", "127.0.0.1", "-p", str(self.port), "-U", ADMIN, name]
+        command = [str(program("createdb")), "-h", "127.0.0.1", "-p", str(self.port), "-U", ADMIN, name]
         subprocess.run(command, check=True, capture_output=True)
         return self.url(name)
 
@@ -70,10 +70,10 @@ class PostgresServer:
             ServerUnavailableError: PostgreSQL is not installed, or does not come up.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        user = _user()
+        user = server_user()
         if user is not None:
             shutil.chown(self.directory, user)
-        command = [str(_program("initdb")), "-D", str(self._data), "-U", ADMIN, "-A", "trust", "-E", "UTF8"]
+        command = [str(program("initdb")), "-D", str(self._data), "-U", ADMIN, "-A", "trust", "-E", "UTF8"]
         made = subprocess.run(
             [*command, "--locale=C", "--no-sync", "--no-instructions"],
             check=False,
@@ -93,16 +93,16 @@ class PostgresServer:
         """Starts a server that was killed on what it had written, and waits until it takes connections."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(_program("postgres")), "-D", str(self._data)],
+                [str(program("postgres")), "-D", str(self._data)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                user=_user(),
+                user=server_user(),
                 cwd=self.directory,
                 start_new_session=True,
             )
         deadline_s = time.monotonic() + START_TIMEOUT_S
-        ask = [str(_program("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", ADMIN, "-d", ADMIN]
+        ask = [str(program("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", ADMIN, "-d", ADMIN]
         while subprocess.run(ask, check=False).returncode != 0:
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 raise ServerUnavailableError(f"PostgreSQL does not take connections:\n{self.tail()}")
@@ -145,7 +145,12 @@ class PostgresServer:
         self._process = None
 
 
-def _program(name: str) -> Path:
+def program(name: str) -> Path:
+    """Where a program of PostgreSQL is; Debian keeps the server's own off the PATH.
+
+    Raises:
+        ServerUnavailableError: it is not installed.
+    """
     found = [
         *sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: -int(path.parts[-3])),
         *map(Path, filter(None, [shutil.which(name)])),
@@ -155,8 +160,12 @@ def _program(name: str) -> Path:
     return found[0]
 
 
-def _user() -> str | None:
-    """Who runs the server; None: whoever runs the tests."""
+def server_user() -> str | None:
+    """Who runs the server, which refuses to be root; None: whoever runs this.
+
+    Raises:
+        ServerUnavailableError: this is root, and nobody else is there.
+    """
     if os.getuid() != 0:
         return None
     for name in USERS:

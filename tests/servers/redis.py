@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tests.child import Child
 from tests.servers.jars import ServerUnavailableError
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
-LOG_TAIL_LINES = 15
 
 
-class RedisServer:
-    """One redis-server that keeps everything in memory, from `start` to `stop`, or as a context manager.
+class RedisServer(Child):
+    """One redis-server that keeps everything in memory, from `start` to `end`, or as a context manager.
 
     Args:
         port: None for a free one.
@@ -38,9 +38,8 @@ class RedisServer:
     def __init__(self, port: int | None = None, directory: Path | None = None, options: Sequence[str] = ()) -> None:
         self.port = port or _free_port()
         self.directory = directory or Path(tempfile.mkdtemp(prefix="fraudstream-redis-"))
-        self.log = self.directory / "redis.log"
+        super().__init__(self.directory / "redis.log")
         self.options = tuple(options)
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def host(self) -> str:
@@ -57,7 +56,7 @@ class RedisServer:
         if program is None:
             raise ServerUnavailableError("redis-server is missing: install the Debian package redis-server")
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [
                     *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
                     *("--save", "", "--appendonly", "no"),
@@ -70,33 +69,10 @@ class RedisServer:
             )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self.exit_code() is not None or time.monotonic() > deadline:
                 raise ServerUnavailableError(f"redis-server does not answer on {self.host}:\n{self.tail()}")
             time.sleep(0.02)
         return self.host
-
-    def kill(self) -> None:
-        """Ends it with SIGKILL; everything it kept is gone."""
-        self._running().kill()
-        self._running().wait()
-
-    def stall(self) -> None:
-        """SIGSTOP: connections stand, nothing answers."""
-        self._running().send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self._running().send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """Ends it, whatever state it is in."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def tail(self) -> str:
-        """The last lines of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
     def __enter__(self) -> RedisServer:
         self.start()
@@ -105,7 +81,7 @@ class RedisServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.end()
 
     def _answers(self) -> bool:
         if "--tls-port" in self.options:
@@ -116,10 +92,6 @@ class RedisServer:
                 return connection.recv(5).startswith((b"+PONG", b"-NOAU", b"-DENI"))
         except OSError:
             return False
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None, "the server was never started"
-        return self._process
 
 
 def _free_port() -> int:

@@ -232,7 +232,7 @@ async def test_tls_is_spoken_and_the_certificate_is_checked(
         *make.split(), "-addext", "subjectAltName=IP:127.0.0.1", stderr=asyncio.subprocess.DEVNULL
     )
     assert await made.wait() == 0
-    redis.stop()
+    redis.end()
     redis.options = (
         *("--tls-port", str(redis.port), "--port", "0", "--tls-auth-clients", "no"),
         *("--tls-cert-file", str(certificate), "--tls-key-file", str(key)),

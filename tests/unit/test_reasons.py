@@ -119,7 +119,7 @@ def test_the_sequence_is_a_reason_only_where_it_surprises(lstm: float, expected:
 
 def test_a_rank_of_nearly_one_is_not_said_to_be_all_payments() -> None:
     (sequence,) = found_in(residuals(), (math.nan, math.nan, 0.99999))
-    assert sequence.text == "After this user's recent payments, this one is more surprising than 99.9% of all payments"
+    assert sequence.text == "This payment fits this user's recent ones badly: 99.9% of all payments fit better"
 
 
 def test_where_nothing_stands_out_the_whole_is_the_reason() -> None:

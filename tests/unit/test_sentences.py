@@ -55,7 +55,11 @@ def test_an_amount_is_said_beside_what_this_user_usually_pays() -> None:
 
 def test_an_amount_below_the_mean_is_not_said_to_be_many_times_the_usual() -> None:
     one = said(codes.AMOUNT_FOR_USER, amount_z=3.0, amount_to_mean_lifetime=0.0, lifetime_count=9.0)
-    assert one.text == "Amount 100.00 is more than this user pays most of the time, 100.00 on average"
+    assert one.text == (
+        "Amount 100.00 is more than most of this user's payments; a few large ones bring the average to 100.00"
+    )
+    nothing = said(codes.AMOUNT_FOR_USER, amount_z=3.0, amount_to_mean_lifetime=math.log(101.0), lifetime_count=9.0)
+    assert nothing.text == "Amount 100.00 is more than this user's usual 0.00"
 
 
 def test_a_first_payment_is_not_compared_with_what_there_is_not() -> None:
@@ -70,7 +74,7 @@ def test_a_category_is_said_to_be_rare_with_its_share_and_the_users_own_amounts(
     values = {"amount_tail_category": math.log(250.0), "amount_z_category": 3.0, **USUAL}
     text = "Amount 100.00 is high for this category: about 1 in 250 of its payments is as large"
     one = said(codes.AMOUNT_FOR_CATEGORY, **values)
-    assert (one.usual, one.text) == (25.0, f"{text}; this user usually pays 25.00")
+    assert (one.usual, one.text) == (25.0, f"{text}; over all categories this user usually pays 25.00")
     own = {"category_visits_30d": 2.0, "amount_to_category_mean_30d": math.log(101.0 / 41.0)}
     one = said(codes.AMOUNT_FOR_CATEGORY, **values, **own)
     assert (one.usual, one.text) == (40.0, f"{text}; this user usually pays 40.00 in it")
@@ -108,8 +112,11 @@ def test_counts_and_places_are_said_in_their_units() -> None:
     one = said(codes.HIGH_VELOCITY, count_1h=5, count_30d=59, account_age_days=200, lifetime_count=400)
     assert one.text == "6 payments within an hour; on a usual day this user makes 1.8"
     assert (one.value, one.unit, one.usual) == (6.0, "transactions in 1 h", 0.075)
+    slow = {"count_1h": 2, "account_age_days": 200, "lifetime_count": 400}
+    assert said(codes.HIGH_VELOCITY, count_30d=17, **slow).text.endswith("an hour; usually one comes every 2.0 days")
+    assert said(codes.HIGH_VELOCITY, count_30d=2, **slow).text.endswith("this user made no other in the last 30 days")
     one = said(codes.IMPOSSIBLE_TRAVEL, distance_km=5570.4, speed_kmh=6650.04)
-    assert one.text == "The last known place is 5,570 km away: to be here now takes 6,650 km/h"
+    assert one.text == "The last known place is 5,570 km away: getting here since then takes 6,650 km/h"
     assert (one.value, one.unit) == (6650.0, "km/h")
     assert said(codes.CARD_TESTING, small_burst_1h=3).text.startswith("4 very small amounts within an hour")
     assert "about the same amount 4 times at equal" in said(codes.REGULAR_CHARGES, merchant_visits_30d=3).text
@@ -130,7 +137,7 @@ def test_how_rare_a_category_is_is_said_in_payments() -> None:
 def test_a_device_is_only_said_to_be_strange_for_as_long_as_a_profile_reaches_back() -> None:
     assert said(codes.NEW_DEVICE).text == "This user has not paid with this device in the last 30 days"
     again = said(codes.NEW_DEVICE, device_visits_30d=2).text
-    assert again == "This user paid with this device for the first time in the last 24 hours"
+    assert again == "This user first paid with this device within the last 24 hours"
     shared = said(codes.SHARED_DEVICE, device_users=5)
     assert shared.text == "This user has not paid with this device in the last 30 days, but 5 others have used it"
     assert (shared.value, shared.unit) == (5.0, "users")
@@ -142,19 +149,19 @@ def test_an_hour_is_said_with_its_share_only_where_many_payments_are_known() -> 
     rarity = -math.log(0.013)
     assert "about 1.3% of this user's earlier" in said(codes.ODD_HOUR, hour_rarity=rarity, lifetime_count=400).text
     few = said(codes.ODD_HOUR, hour_rarity=rarity, lifetime_count=5).text
-    assert few == "Hardly any of this user's 5 payments so far was made around this hour of the day"
+    assert few == "Hardly any of this user's 5 payments so far were made around this hour of the day"
+    one = said(codes.ODD_HOUR, hour_rarity=rarity, lifetime_count=1).text
+    assert one == "This user has paid once before, at another hour of the day"
     assert "first payment" in said(codes.ODD_HOUR, hour_rarity=rarity).text
 
 
 def test_a_silence_is_said_as_long_as_it_is_known() -> None:
     values = {"account_age_days": 34.0, "lifetime_count": 11.0}
     eight = said(codes.DORMANT_ACCOUNT, seconds_since_last=8 * 86_400, **values)
-    assert eight.text == (
-        "This is the first payment after 8 days; usually 2.6 days lie between two payments of this user"
-    )
+    assert eight.text == ("This is this user's first payment in 8 days; usually one comes every 2.6 days")
     assert (eight.value, eight.unit, eight.usual) == (8.0, "d", 2.6)
     cut = said(codes.DORMANT_ACCOUNT, seconds_since_last=30 * 86_400, **values)
-    assert (cut.usual, cut.text) == (None, "This is the first payment after 30 days or more")
+    assert (cut.usual, cut.text) == (None, "This is this user's first payment in 30 days or more")
 
 
 def test_a_feature_of_ones_own_speaks_for_itself() -> None:

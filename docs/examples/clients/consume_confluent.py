@@ -20,10 +20,11 @@ def handle(message: Message) -> None:
     """What your system does with a message; here it is shown, with what the verdict was made from."""
     shown = {"key": (message.key() or b"").decode(), "verdict": json.loads(message.value() or b"null")}
     headers = dict(message.headers() or [])
-    if "transaction" in headers:
-        shown["transaction"] = json.loads(headers["transaction"])
-    if "features" in headers:  # little-endian float32, in the order of docs/features.md
-        shown["features"] = [value for (value,) in struct.iter_unpack("<f", headers["features"])]
+    transaction, features = headers.get("transaction"), headers.get("features")
+    if isinstance(transaction, bytes):
+        shown["transaction"] = json.loads(transaction)
+    if isinstance(features, bytes):  # little-endian float32, in the order of docs/features.md
+        shown["features"] = [value for (value,) in struct.iter_unpack("<f", features)]
     print(json.dumps(shown), flush=True)
 
 

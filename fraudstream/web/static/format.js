@@ -17,6 +17,9 @@ export function percent(share) {
   return `${value > 0 && value < 10 ? value.toFixed(1) : value.toFixed(value % 1 ? 1 : 0)}\u00a0%`;
 }
 
+// With the same digits at any time, where figures change or stand below each other.
+export const tenths = (share) => `${(share * 100).toFixed(1)}\u00a0%`;
+
 export function duration(ms) {
   if (ms === null || ms === undefined) return "–";
   if (ms < 10) return `${ms.toFixed(ms < 1 ? 2 : 1)}\u00a0ms`;

@@ -2,7 +2,7 @@
 
 import { bullet, scoreHistogram, spark } from "./charts.js";
 import { badge, byId, facts, h, meter, pairs } from "./dom.js";
-import { amount, compact, count, duration, label, partOf, percent, plural, score, time, transactionPath, userPath } from "./format.js";
+import { amount, compact, count, duration, label, partOf, percent, plural, score, tenths, time, transactionPath, userPath } from "./format.js";
 
 const TOLD_REASONS = 8;
 const KEPT_ROWS = 120;
@@ -28,7 +28,8 @@ export function rowOf(row) {
   return h("tr", { class: row.flagged ? "flagged" : null, "data-id": row.transaction_id },
     h("td", {}, badge(row.flagged)),
     h("td", { class: "wide" }, time(row.event_time)),
-    h("th", { scope: "row", class: "transaction" }, h("a", { class: "id", href: transactionPath(row.transaction_id) }, row.transaction_id)),
+    h("th", { scope: "row", class: "transaction" }, h("a", { class: "id", href: transactionPath(row.transaction_id) }, row.transaction_id),
+      row.flagged ? h("span", { class: "note narrow" }, label(row.kind)) : null),
     h("td", { class: "middle" }, h("a", { class: "id", href: userPath(row.user_id) }, row.user_id)),
     h("td", { class: "wide clip", title: row.merchant }, row.merchant),
     h("td", { class: "number" }, amount(row.amount, row.currency)),
@@ -44,7 +45,7 @@ export function showFigures(figures) {
   spark(byId("throughput-chart"), figures.verdicts_by_second, figures.alerts_by_second);
   showTimes("waited", figures.waited_ms);
   showTimes("took", figures.took_ms);
-  set("alert-rate", rate === null ? "–" : percent(rate));
+  set("alert-rate", rate === null ? "–" : tenths(rate));
   bullet(byId("alert-chart"), rate || 0, figures.contamination);
   const by = figures.contamination_by === "category" ? " by category" : "";
   set("alert-note", `Mark: contamination${by}, ${percent(figures.contamination)}`);
@@ -85,7 +86,7 @@ function showReasons(figures) {
   const bars = told.map(([code, times]) => [label(code), times]);
   if (rest.length) bars.push([`${rest.length} more`, rest.reduce((sum, [, times]) => sum + times, 0)]);
   byId("reasons").replaceChildren(...bars.map(([text, times]) =>
-    h("li", {}, h("span", {}, text), h("span", {}, percent(times / figures.reasons_of)), meter(times / most))));
+    h("li", {}, h("span", {}, text), h("span", {}, tenths(times / figures.reasons_of)), meter(times / most))));
 }
 
 // Verdicts
@@ -96,9 +97,11 @@ const points = matchMedia("(hover: hover)");
 const isHeld = () => (points.matches && byId("verdict-rows").matches(":hover")) || byId("verdict-rows").contains(document.activeElement);
 
 export function showRows(sample) {
+  const alertRows = sample.rows.filter((row) => row.flagged).length;
   ticks.push({
     alerts: sample.alerts, others: sample.others,
-    alertsShown: sample.rows.filter((row) => row.flagged).length, othersShown: sample.rows.filter((row) => !row.flagged).length,
+    // The first sample of a connection holds older ones, which are no part of what came since.
+    alertsShown: Math.min(alertRows, sample.alerts), othersShown: Math.min(sample.rows.length - alertRows, sample.others),
   });
   if (ticks.length > SHARE_OF_TICKS) ticks.shift();
   keep("all", sample.rows);
@@ -131,12 +134,18 @@ function drawRows() {
 
 function tellSampling() {
   const sum = (name) => ticks.reduce((total, tick) => total + tick[name], 0);
+  if (sum("alerts") + (shown === "all" ? sum("others") : 0) === 0) return tellNoneCame();
   const alerts = partOf(sum("alertsShown"), sum("alerts")), others = partOf(sum("othersShown"), sum("others"));
   const parts = [`Showing ${alerts || "every"} alert${alerts ? "s" : ""}`];
   if (shown === "all") parts.push(`${others || "every"} other${others ? "s" : ""}`);
   if (shown === "all" && !alerts && !others) parts.splice(0, 2, "Showing every verdict");
   if (isHeld() && waiting) parts.push("standing still while you are in the list");
   byId("sampling").textContent = parts.join(", ");
+}
+
+function tellNoneCame() {
+  const since = ticks.length < SHARE_OF_TICKS ? "so far" : "so far, none in the last 10\u00a0s";
+  byId("sampling").textContent = kept[shown].length ? `The newest ${since}` : "";
 }
 
 export function showConnection(name) {

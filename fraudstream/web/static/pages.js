@@ -2,7 +2,7 @@
 
 import { history as historyChart, scale, sign } from "./charts.js";
 import { badge, byId, facts, h, meter } from "./dom.js";
-import { amount, count, label, number, plural, score, time, transactionPath, userPath } from "./format.js";
+import { amount, count, label, number, plural, score, tenths, time, transactionPath, userPath } from "./format.js";
 import { Refused, get } from "./connection.js";
 import { rowOf } from "./live.js";
 
@@ -63,7 +63,7 @@ export const showTransaction = (id) => show(`Transaction ${id}`, `console/transa
     ...notes(found),
     h("div", { class: "page-columns" },
       h("div", { class: "stack" },
-        panel("Verdict", null,
+        panel("Verdict", "The score is the share of the training traffic that is less unusual",
           h("div", {}, h("div", { class: "verdict-score" }, h("p", { class: "figure" }, score(row.score)), scaleBox),
             h("p", { class: "says" }, says, verdict.degraded.length ? ` Without ${verdict.degraded.join(", ")}, which failed.` : ""),
             h("ul", { class: "members" }, Object.entries(MEMBERS).map(([name, title]) => member(title, verdict.members[name]))))),
@@ -103,8 +103,11 @@ function reasons(verdict, currency) {
 // What a reason is about, as it was measured, and what is usual in the same unit.
 function measured(reason, currency) {
   if (reason.feature === REST) return `${label(reason.code)}: each too small to be told alone`;
-  const money = reason.unit.match(/^currency\b(.*)$/); // "currency", or such as "currency a payment in 7 d"
-  const say = (value) => (money ? amount(value, currency) + money[1] : `${number(value)} ${reason.unit}`);
+  const [, money, share] = reason.unit.match(/^(?:currency\b(.*)|share( of .*))$/) || []; // such as "currency a payment in 7 d"
+  const say = (value) => (money !== undefined ? amount(value, currency) + money
+    : share ? tenths(value) + share
+    : reason.unit === "0 or 1" ? (value ? "yes" : "no")
+    : `${number(value)} ${reason.unit}`);
   const usual = reason.usual === null ? "" : `; usual for this user: ${say(reason.usual)}`;
   return [`${label(reason.code)} · `, h("code", {}, reason.feature), ` · ${say(reason.value)}${usual}`];
 }
