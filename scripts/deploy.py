@@ -431,7 +431,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="where it answers: /health/ready is watched, and the smoke test asks (key: API_KEY of the environment)",
     )
     add("--no-smoke", action="store_true", help="without scripts/integration_tests.py at the end")
-    add("--prometheus", type=_url, default="", help="its figures are watched: not ready, 5xx, degraded, dead letters")
+    add("--prometheus", type=_url, help="its figures are watched: not ready, 5xx, degraded, dead letters")
     add("--prometheus-selector", default=None, help='labels of the deployment there (namespace="NAMESPACE")')
     add("--json", type=Path, help="writes what happened to this file")
     options = parser.parse_args(arguments)
