@@ -427,8 +427,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--endpoint",
         type=_url,
-        default="",
-        help="where it answers: /health/ready is watched, and the smoke test asks (key: API_KEY of the environment)",
+        help="where it answers: its /health/ready is watched, and the smoke test asks there, with API_KEY",
     )
     add("--no-smoke", action="store_true", help="without scripts/integration_tests.py at the end")
     add("--prometheus", type=_url, help="its figures are watched: not ready, 5xx, degraded, dead letters")

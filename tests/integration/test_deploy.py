@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ SCRIPT = ROOT / "scripts" / "deploy.py"
 OLD, NEW = "0.1.0", "0.2.0"
 QUICK = ("--canary-s", "1", "--watch-s", "2", "--interval-s", "0.3", "--deadline-s", "40", "--rollback-s", "60")
 GOES_BACK_WITHIN_S = 60.0
+ENDED_WITHIN_S = 20.0
 
 pytestmark = [pytest.mark.slow]
 
@@ -78,9 +80,7 @@ def command(namespace: str, version: str, *options: str) -> list[str]:
     ]
 
 
-def run(
-    kubernetes: KubernetesCluster, namespace: str, version: str, *options: str
-) -> subprocess.CompletedProcess[str]:
+def run(kubernetes: KubernetesCluster, namespace: str, version: str, *options: str) -> subprocess.CompletedProcess[str]:
     """The script, to its end."""
     return subprocess.run(
         command(namespace, version, *options),
@@ -92,6 +92,17 @@ def run(
     )
 
 
+def until_line(process: subprocess.Popen[str], text: str) -> str:
+    """What it says up to the first line with the text."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+    pytest.fail(f"expected {text!r}:\n{said}")
+
+
 def images(kubernetes: KubernetesCluster, namespace: str) -> set[str]:
     """Of all pods of workers and API that are there."""
     pods = kubernetes.get("pods", "--namespace", namespace, "--selector", "app=anomaly-detector")
@@ -101,6 +112,14 @@ def images(kubernetes: KubernetesCluster, namespace: str) -> set[str]:
         if pod["metadata"]["labels"]["app.kubernetes.io/component"] in {"worker", "api"}
         and "deletionTimestamp" not in pod["metadata"]
     }
+
+
+def assert_only(kubernetes: KubernetesCluster, namespace: str, version: str) -> None:
+    """Pods of a Deployment's last revision may be ending still when helm is satisfied."""
+    deadline = time.monotonic() + ENDED_WITHIN_S
+    while (found := images(kubernetes, namespace)) != {f"fraudstream:{version}"}:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
 
 
 def serving(kubernetes: KubernetesCluster, namespace: str) -> tuple[str, str]:
@@ -128,7 +147,7 @@ def test_a_good_version_goes_first_to_one_pod_then_everywhere(
     assert (report["revision_before"], report["revision_after"]) == (1, 3)
     assert [step["ok"] for step in report["steps"]] == [True] * 5
     assert frozenset({f"fraudstream:{OLD}", f"fraudstream:{NEW}"}) in seen  # side by side, while it was watched
-    assert images(kubernetes, namespace) == {f"fraudstream:{NEW}"}
+    assert_only(kubernetes, namespace, NEW)
 
 
 def test_pods_that_never_get_ready_are_undone(kubernetes: KubernetesCluster, namespace: str) -> None:
@@ -136,7 +155,7 @@ def test_pods_that_never_get_ready_are_undone(kubernetes: KubernetesCluster, nam
                "--set", "setup.auditMigrate=false")  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     assert "rolled_back" in done.stdout
-    assert images(kubernetes, namespace) == {f"fraudstream:{OLD}"}
+    assert_only(kubernetes, namespace, OLD)
     assert serving(kubernetes, namespace) == ("deployed", "Rollback to 1")
 
 
@@ -160,36 +179,31 @@ def test_an_endpoint_that_starts_failing_is_undone_within_the_deadline_and_says_
     assert report["outcome"] == "rolled_back"
     assert "/health/ready: expected 200, got 503" in report["reason"]
     assert "no model" in report["reason"]
-    assert [(step["name"], step["ok"]) for step in report["steps"]][-2:] == [("watch the canary", False), ("go back", True)]
+    assert [(step["name"], step["ok"]) for step in report["steps"]][-2:] == [
+        ("watch the canary", False),
+        ("go back", True),
+    ]
     assert took_s < GOES_BACK_WITHIN_S
-    assert images(kubernetes, namespace) == {f"fraudstream:{OLD}"}
+    assert_only(kubernetes, namespace, OLD)
     assert serving(kubernetes, namespace) == ("deployed", "Rollback to 1")
 
 
 def test_pods_that_fail_after_they_were_ready_are_undone(kubernetes: KubernetesCluster, namespace: str) -> None:
-    ended = threading.Event()
-
-    def fail() -> None:
-        while not ended.wait(0.2):
-            for pod in kubernetes.get("pods", "--namespace", namespace, "--selector", "app=anomaly-detector"):
-                container = pod["spec"]["containers"][0]["image"]
-                ready = any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))
-                if container == f"fraudstream:{NEW}" and ready:
-                    name = pod["metadata"]["name"]
-                    kubernetes.kubectl("annotate", f"pod/{name}", "--namespace", namespace, f"{READY_ANNOTATION}=false",
-                                       "--overwrite")  # fmt: skip
-                    return
-
-    thread = threading.Thread(target=fail)
-    thread.start()
-    try:
-        done = run(kubernetes, namespace, NEW, "--watch-s", "8")
-    finally:
-        ended.set()
-        thread.join()
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "pods are ready" in done.stdout
-    assert images(kubernetes, namespace) == {f"fraudstream:{OLD}"}
+    """While all of it is watched, one of the new pods loses its readiness for good."""
+    process = subprocess.Popen(
+        command(namespace, NEW, "--watch-s", "60"),
+        env=kubernetes.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = until_line(process, "▶ watch")
+    pod = ("pod/fraudstream-worker-0", "--namespace", namespace)
+    kubernetes.kubectl("annotate", *pod, f"{READY_ANNOTATION}=false")
+    said += process.communicate(timeout=150)[0]
+    assert process.returncode == 1, said
+    assert "StatefulSet fraudstream-worker: 1 of 2 pods are ready" in said
+    assert_only(kubernetes, namespace, OLD)
 
 
 def test_a_figure_of_prometheus_above_its_limit_is_undone(
@@ -224,7 +238,7 @@ def test_a_figure_of_prometheus_above_its_limit_is_undone(
         thread.join()
     assert done.returncode == 1, done.stdout + done.stderr
     assert "share of requests answered with 5xx: 0.1, allowed are 0.01" in done.stdout
-    assert images(kubernetes, namespace) == {f"fraudstream:{OLD}"}
+    assert_only(kubernetes, namespace, OLD)
 
 
 def test_a_cancelled_pipeline_does_not_leave_its_canary(
@@ -237,26 +251,35 @@ def test_a_cancelled_pipeline_does_not_leave_its_canary(
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        if "watch the canary" in line:
-            process.send_signal(signal.SIGTERM)
-            break
+    said = until_line(process, "▶ watch the canary")
+    process.send_signal(signal.SIGTERM)
     said += process.communicate(timeout=100)[0]
     assert process.returncode == 1, said
     assert "interrupted by a signal" in said
-    assert images(kubernetes, namespace) == {f"fraudstream:{OLD}"}
+    assert_only(kubernetes, namespace, OLD)
 
 
-def test_nothing_is_changed_where_another_deployment_runs_or_a_file_is_missing(
-    kubernetes: KubernetesCluster, namespace: str
-) -> None:
+def test_nothing_is_changed_where_a_file_is_missing(kubernetes: KubernetesCluster, namespace: str) -> None:
     done = run(kubernetes, namespace, NEW, "--values", "nowhere.yaml")
     assert done.returncode == 2
     assert "expected a file at nowhere.yaml, found none" in done.stdout
-    secret = kubernetes.get("secret/sh.helm.release.v1.fraudstream.v1", "--namespace", namespace)
-    labels = secret["metadata"]["labels"] | {"status": "pending-upgrade", "version": "2"}
-    assert labels["owner"] == "helm"
     assert serving(kubernetes, namespace)[0] == "deployed"
+
+
+def test_a_deployment_that_was_killed_half_way_is_not_built_upon(kubernetes: KubernetesCluster, namespace: str) -> None:
+    slow = command(
+        namespace, f"{NEW}-{UNREADY_IMAGE}", "--set", "setup.topics=false", "--set", "setup.auditMigrate=false"
+    )
+    process = subprocess.Popen(
+        slow, env=kubernetes.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while serving(kubernetes, namespace)[0] != "pending-upgrade":
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)  # helm with it
+    process.wait()
+    done = run(kubernetes, namespace, NEW)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "revision 2 is pending-upgrade: another deployment runs, or one was killed" in done.stdout
+    assert f"`helm rollback fraudstream --namespace {namespace}` first" in done.stdout
+    assert serving(kubernetes, namespace)[0] == "pending-upgrade"
