@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -89,7 +89,7 @@ async def test_a_user_without_a_copy_may_be_known_once_redis_let_someone_go(
     await cache.mark_complete(PARTITIONS, await cache.losses())
     assert await records(source, b"new") == [EMPTY]
     names = [f"fraudstream:{own_settings.app_id}:complete1:{partition}" for partition in PARTITIONS]
-    marks = await client.mget(names)
+    marks: list[Any] = await client.mget(names)
     used = (await client.info("memory"))["used_memory"]
     await client.config_set("maxmemory-policy", "allkeys-lru")
     await client.config_set("maxmemory", used + 500_000)
