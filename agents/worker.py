@@ -76,14 +76,10 @@ class FraudWorker:
             await asyncio.sleep(self.settings.checkpoint_interval_s / 2)
             await self._scoring.tick()
 
-    def partitions(self) -> tuple[int, ...]:
-        """Source partitions that this worker owns."""
-        return tuple(sorted(self._producers.owned()))
-
     def lag(self) -> int:
         """Records that wait in the owned partitions, as far as the consumer knows."""
         consumer, waiting = self._app.consumer, 0
-        for partition in self.partitions():
+        for partition in self._producers.partitions():
             tp = TP(self.settings.transactions_topic, partition)
             judged = self._scoring.positions.get(partition) or consumer._committed_offset[tp] or 0
             waiting += max((consumer.highwater(tp) or 0) - judged, 0)
@@ -93,7 +89,7 @@ class FraudWorker:
         """The worker's state now."""
         progress = self._restore.progress
         problems: list[str] = []
-        partitions = self.partitions()
+        partitions = self._producers.partitions()
         lag = 0
         if not partitions:
             problems.append("no partitions are assigned to this worker yet")

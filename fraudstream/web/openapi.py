@@ -5,23 +5,29 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
-
 import fraudstream
 from fraudstream.transaction import MAX_ID_CHARS, SCHEMA_OF_TEXT, Transaction
+from fraudstream.verdict import MemberScores, Reason
 from fraudstream.web import examples, schema
 from fraudstream.web.auth import KEY_HEADER
 from fraudstream.web.middleware import ID_HEADER
 from fraudstream.web.predict import MAX_TIMEOUT_MS
 from fraudstream.web.problems import CONTENT_TYPE, KINDS, Problem
 from fraudstream.web.service import NOT_OWNED, HealthReport
+from fraudstream.wire_schemas import described
 
 TYPES = (
     Transaction,
     schema.Prediction,
+    Reason,
+    MemberScores,
+    schema.ProfileUsed,
     schema.Batch,
     schema.BatchAnswer,
+    schema.BatchItem,
     schema.ProfilePage,
+    schema.Window,
+    schema.Event,
     HealthReport,
     Problem,
 )
@@ -69,8 +75,7 @@ def document(*, has_keys: bool) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, found = msgspec.json.schema_components(TYPES, ref_template=_REF)
-    found["Transaction"]["dependentRequired"] = {"latitude": ["longitude"], "longitude": ["latitude"]}
+    found = described(TYPES, _REF)
     items = found["Batch"]["properties"]["transactions"]
     items["items"] = {"anyOf": [items["items"], {"description": "anything else is answered by its problem"}]}
     return found

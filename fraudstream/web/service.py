@@ -36,6 +36,7 @@ class HealthReport(msgspec.Struct, frozen=True):
         lag: records that wait in them.
         processed: records judged since the start.
         restored: profiles restored since the start.
+        restoring: profiles are being restored now.
         model_problem: why a promoted model is not in use; the process is ready all the same, with the one before it.
     """
 
