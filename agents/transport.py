@@ -242,6 +242,18 @@ class ChunkConsumer(driver.Consumer):
         return await super()._commit_offsets(of_others, start_new_transaction) if of_others else True
 
 
+def highwater(consumer: Any, tp: TP) -> int | None:
+    """The end of a partition as of the last fetch; None where it is not this consumer's, or no more.
+
+    The client's own raises in the moment in which a partition was taken away and its loss is not yet told.
+    """
+    assignment = consumer._thread._consumer._subscription.subscription.assignment
+    if assignment is None or driver.ensure_aiokafka_TP(tp) not in assignment.tps:
+        return None
+    end: int | None = assignment.state_value(driver.ensure_aiokafka_TP(tp)).highwater
+    return end
+
+
 def unread(consumer: Any, tp: TP) -> int:
     """Offsets of a partition that a read_committed reader could have been given and was not, as of the last fetch."""
     assignment = consumer._thread._consumer._subscription.subscription.assignment

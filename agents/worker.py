@@ -21,7 +21,7 @@ from fraudstream.agents.recovery import ProfileRestore
 from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.scoring import Scoring, give_up
 from fraudstream.agents.standby import Standby
-from fraudstream.agents.transport import unread
+from fraudstream.agents.transport import highwater, unread
 from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
 from fraudstream.web.service import AnswerStore, HealthReport, LivenessReport
@@ -100,7 +100,7 @@ class FraudWorker:
         for partition in self.partitions():
             tp = TP(self.settings.transactions_topic, partition)
             judged = self._scoring.positions.get(partition) or consumer._committed_offset[tp] or 0
-            waiting += max((consumer.highwater(tp) or 0) - judged, 0)
+            waiting += max((highwater(consumer, tp) or 0) - judged, 0)
         return waiting
 
     async def watch_liveness(self) -> None:
