@@ -82,12 +82,16 @@ class Scoring:
         self.watch: Callable[[Outcome, float], None] | None = None
         self.processed = 0
         self.positions: dict[int, int] = {}
-        self.last_progress_s = time.monotonic()
 
     def hand_over(self, event: Event) -> int:
         """Keeps a chunk for the next `take`; returns how many wait."""
         self._waiting.append(event)
         return len(self._waiting)
+
+    def is_busy(self) -> bool:
+        """Whether something that was handed over is not judged, or something judged not committed."""
+        is_committing = self._commit is not None and not self._commit.done()
+        return bool(self._waiting) or self._lock.locked() or is_committing
 
     async def take(self) -> None:
         """Judges the chunks that wait together and sends what follows; checkpoints when it is time.
@@ -124,7 +128,6 @@ class Scoring:
             self._next_offsets[event.message.partition] = event.message.offset + 1
         self.positions.update(self._next_offsets)
         self.processed += len(records)
-        self.last_progress_s = time.monotonic()
 
     def _show(self, outcome: Outcome, took_s: float) -> None:
         """Shows a batch to whoever watches; that must never stop what is watched."""

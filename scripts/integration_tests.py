@@ -35,6 +35,8 @@ PATHS = {
     "/predict/batch": "post",
     "/profiles/{user_id}": "get",
     "/health": "get",
+    "/health/live": "get",
+    "/health/ready": "get",
     "/metrics": "get",
 }
 SHARES = ("anomaly_score", "threshold", "confidence")
@@ -176,6 +178,11 @@ def health(target: Target) -> str:
     said = answer.json()
     expect(said.get("ready") is True and not said.get("problems"), "ready and no problems", said)
     expect(said.get("model_version"), "the version of a model", said)
+    ready = target.ask("GET", "/health/ready")
+    expect(ready.status == http.HTTPStatus.OK, "status 200 of /health/ready", ready.status)
+    live = target.ask("GET", "/health/live")
+    expect(live.status == http.HTTPStatus.OK and live.json().get("alive") is True, "it alive", live.body)
+    target.public["/health/live"] = live.body
     return f"version {said.get('version')}, model {said['model_version']}, lag {said.get('lag')}"
 
 

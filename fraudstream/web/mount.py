@@ -36,6 +36,8 @@ def mount(app: web.Application, service: Service) -> None:
     app.router.add_post("/predict/batch", predict.predict_batch)
     app.router.add_get("/profiles/{user_id}", profiles.profile)
     app.router.add_get("/health", status.health)
+    app.router.add_get("/health/live", status.live)
+    app.router.add_get("/health/ready", status.health)
     app.router.add_get("/metrics", status.metrics)
     docs_page.mount(app, has_keys=service.settings.needs_key)
 

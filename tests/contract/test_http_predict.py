@@ -495,7 +495,7 @@ async def test_with_keys_everything_about_somebody_needs_one(plain_environment: 
                 assert "X-API-Key" in reply.headers["WWW-Authenticate"]
         for key in ("secret-one", "secret-two"):
             assert (await client.post(EXAMPLE, X_API_Key=key)).status == 200
-        for path in ("/health", "/metrics", "/docs", "/openapi.json"):
+        for path in ("/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"):
             assert (await client.call("GET", path)).status == 200, path
 
 
@@ -633,6 +633,17 @@ async def test_a_process_that_is_not_ready_says_so(process_: Process) -> None:
             assert "restored" in assert_problem(reply, 503, "not_ready")["detail"]
             assert int(reply.headers["Retry-After"]) > 0
         assert (await client.call("GET", "/health")).status == 503
+        ready = await client.call("GET", "/health/ready")
+        assert (ready.status, ready.json()["problems"]) == (503, ["profiles are not restored yet"])
+        live = await client.call("GET", "/health/live")
+        assert (live.status, live.json()) == (200, {"alive": True, "problem": None})
+
+
+async def test_a_process_that_stands_still_says_so(process_: Process) -> None:
+    process_.standstill = "nothing gets on"
+    async with Client(process_) as client:
+        live = await client.call("GET", "/health/live")
+        assert (live.status, live.json()) == (503, {"alive": False, "problem": "nothing gets on"})
 
 
 def test_an_answer_holds_everything_that_a_verdict_holds() -> None:

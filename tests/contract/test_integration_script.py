@@ -232,6 +232,8 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("health", "not ready", answered("/health", 503, b'{"ready":false,"problems":["no model"]}')),
     ("health", "ready with problems", changed("/health", problems=["no model"])),
     ("health", "no model", changed("/health", model_version=None)),
+    ("health", "not ready by its probe", answered("/health/ready", 503, b"{}")),
+    ("health", "not alive", answered("/health/live", 503, b'{"alive":false,"problem":"stuck"}')),
     ("health", "a page", answered("/health", 200, b"<html>", "text/html")),
     ("predict", "down", answered("/predict", 502, b"Bad Gateway", "text/html")),
     ("predict", "as HTML", when(lambda seen: seen.status == 200, lambda seen: replace(seen, headers={}))),
