@@ -260,19 +260,21 @@ DRIFT_ROWS = Metric(
 
 # Labels
 
+LABEL_RESULTS = {
+    "counted": "its outcome is counted",
+    "repeated": "the transaction's label was counted already",
+    "revised": "it was, and said otherwise",
+    "unknown": "no verdict of that user and transaction is in the trail",
+}
+OUTCOMES = ("true_positive", "false_positive", "true_negative", "false_negative")
+
 LABELS = Metric(
     "fraudstream_labels_total",
     "counter",
     "Labels read, by what became of them.",
     _LABELS,
     (SINK,),
-    (
-        (
-            "result",
-            "counted; repeated: the transaction's label was counted already; revised: it was, and said otherwise; "
-            "unknown: no verdict of that user and transaction is in the trail",
-        ),
-    ),
+    (("result", "; ".join(f"{name}: {text}" for name, text in LABEL_RESULTS.items())),),
 )
 LABEL_OUTCOMES = Metric(
     "fraudstream_label_outcomes_total",
@@ -280,7 +282,7 @@ LABEL_OUTCOMES = Metric(
     "Counted labels beside the verdict: positive is flagged, true is right.",
     _LABELS,
     (SINK,),
-    (("outcome", "true_positive, false_positive, true_negative, false_negative"),),
+    (("outcome", ", ".join(OUTCOMES)),),
 )
 LABELS_LATE = Metric(
     "fraudstream_labels_late_total",

@@ -89,7 +89,7 @@ def test_the_topics_are_those_that_the_worker_declares(secured: Settings) -> Non
     document = asyncapi_document(secured)
     described = {one["address"]: one["bindings"]["kafka"] for one in document["channels"].values()}
     declared = {topic.name: topic for topic in declared_topics(secured)}
-    assert set(described) == set(secured.topic_names)
+    assert set(described) == {*secured.topic_names, secured.labels_topic}
     for name, bindings in described.items():
         topic = declared[name]
         assert (bindings["topic"], bindings["partitions"], bindings["replicas"]) == (name, 12, 3)
