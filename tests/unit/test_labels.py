@@ -133,7 +133,8 @@ async def test_every_pair_of_verdict_and_label_counts_as_what_it_is(store: Sqlit
 
 async def test_a_label_waits_for_its_verdict_and_is_unknown_in_the_end(store: SqliteStore) -> None:
     desk = Desk(store)
-    value, headers = message(0, 0)
+    await put(store, 1, flagged=True)
+    value, headers = message(5, 0)
     row = row_of_message(value, headers)
     await desk.take(label(row.transaction_id, row.user_id, is_fraud=True))
     await desk.take(label("nobody's", "u", is_fraud=True), age_s=WAIT_S + 1)
