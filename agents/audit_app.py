@@ -20,8 +20,8 @@ from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.faust_app import PlainApp, common_options
 from fraudstream.agents.labels import TICK_S as LABEL_TICK_S
 from fraudstream.agents.labels import LabelJoin
-from fraudstream.agents.loop_lag import watch_loop
 from fraudstream.agents.liveness import Liveness, Work
+from fraudstream.agents.loop_lag import watch_loop
 from fraudstream.agents.membership import Membership
 from fraudstream.agents.producers import dead_letter_message
 from fraudstream.dead_letter import DeadLetter
