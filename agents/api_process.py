@@ -16,6 +16,7 @@ from aiohttp import web
 import fraudstream
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.transaction_recorder import TransactionRecorder
+from fraudstream.agents.loop_lag import watch_loop
 from fraudstream.agents.reload import ModelReload
 from fraudstream.detector import load_detector, warm_up
 from fraudstream.errors import SettingsError
@@ -43,7 +44,7 @@ class ApiProcess:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.detector: Detector = load_detector(settings)
-        self.metrics = Metrics()
+        self.metrics = Metrics("api")
         self.metrics.observe_model(self.detector.model_version)
         self.profiles = CachedProfiles.of(settings, self.metrics)
         self._kafka = TransactionRecorder(settings, settings.kafka_servers) if settings.kafka_servers else None
@@ -81,7 +82,7 @@ class ApiProcess:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
         await runner.setup()
         await web.SockSite(runner, listener, backlog=BACKLOG_CONNECTIONS).start()
-        following = asyncio.ensure_future(self._reload.run())
+        following = asyncio.gather(self._reload.run(), watch_loop(self.metrics.loop_lag))
         told_to_stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)

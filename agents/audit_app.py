@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from faust.types import TP
@@ -17,7 +18,10 @@ from fraudstream.agents import transport
 from fraudstream.agents.audit_sink import AuditSink
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.faust_app import PlainApp, common_options
+from fraudstream.agents.labels import TICK_S as LABEL_TICK_S
+from fraudstream.agents.labels import LabelJoin
 from fraudstream.agents.liveness import Liveness, Work
+from fraudstream.agents.loop_lag import watch_loop
 from fraudstream.agents.membership import Membership
 from fraudstream.agents.producers import dead_letter_message
 from fraudstream.dead_letter import DeadLetter
@@ -42,6 +46,7 @@ class AuditApp(PlainApp):
     sink: AuditSink
     membership: Membership
     liveness_watch: Liveness
+    labels: LabelJoin
     metrics: AuditMetrics
     audit_store: AuditStore
     topics: Any
@@ -61,6 +66,7 @@ class AuditApp(PlainApp):
         except FraudstreamError as error:
             stop_process(str(error), EXIT_SETTINGS)
         self.add_future(self.liveness_watch.watch())
+        self.add_future(watch_loop(self.metrics.loop_lag))
         await super().on_first_start()
 
     async def on_shutdown(self) -> None:
@@ -70,6 +76,7 @@ class AuditApp(PlainApp):
 
     async def settle(self) -> None:
         """Before partitions move: what is not stored by now is not waited for, its next owner stores it."""
+        self.labels.forget()
         await self.sink.settle()
         self.consumer._unacked_messages.clear()
 
@@ -139,6 +146,7 @@ def create_audit_app(settings: Settings, bootstrap: str) -> AuditApp:
     app.membership = Membership(settings)
     app.liveness_watch = Liveness(settings.liveness_stall_s, app.work, lambda: broker_answers(settings, bootstrap))
     app.sink = AuditSink(settings, app.audit_store, app.metrics, app.send_dead_letter)
+    app.labels = LabelJoin(app.audit_store, app.metrics, app.send_dead_letter)
     transport.install(
         app,
         settings.verdicts_topic,
@@ -147,7 +155,7 @@ def create_audit_app(settings: Settings, bootstrap: str) -> AuditApp:
         before_empty=app.settle,
         membership=app.membership,
     )
-    _declare_agent(app)
+    _declare_agents(app)
     AuditViews(app, app.metrics).mount(app.web.web_app)
     return app
 
@@ -166,14 +174,15 @@ async def _nothing_to_fence(_assigned: set[TP]) -> None:
     """The heads of the chains fence: a sink that lost its partitions adds nothing that another has added."""
 
 
-def _declare_agent(app: AuditApp) -> None:
+def _declare_agents(app: AuditApp) -> None:
     source = app.topic(app.settings.verdicts_topic, schema=transport.ChunkSchema())
+    label_source = app.topic(app.settings.labels_topic, schema=transport.ChunkSchema())
 
     @app.agent(source, name="audit", concurrency=1)
     async def audit(stream: Any) -> None:
         """Stores every verdict once."""
         app.sink.ack = stream.ack
-        ticking = asyncio.ensure_future(_tick(app.sink))
+        ticking = asyncio.ensure_future(_regularly(TICK_S, app.sink.tick))
         try:
             async for event in stream.noack().events():
                 app.consumer.chunk_taken.set()
@@ -181,8 +190,19 @@ def _declare_agent(app: AuditApp) -> None:
         finally:
             ticking.cancel()
 
+    @app.agent(label_source, name="labels", concurrency=1)
+    async def count_labels(stream: Any) -> None:
+        """Holds labels beside the verdicts."""
+        app.labels.ack = stream.ack
+        ticking = asyncio.ensure_future(_regularly(LABEL_TICK_S, app.labels.tick))
+        try:
+            async for event in stream.noack().events():
+                await app.labels.take(event)
+        finally:
+            ticking.cancel()
 
-async def _tick(sink: AuditSink) -> None:
+
+async def _regularly(every_s: float, tick: Callable[[], Awaitable[None]]) -> None:
     while True:
-        await asyncio.sleep(TICK_S)
-        await sink.tick()
+        await asyncio.sleep(every_s)
+        await tick()

@@ -136,10 +136,14 @@ class AuditSink:
     async def _append(self, rows: list[EvidenceRow]) -> None:
         started_s = time.monotonic()
         for start in range(0, len(rows), self._settings.audit_batch_rows):
-            done = await self._store.append(rows[start : start + self._settings.audit_batch_rows])
+            part = rows[start : start + self._settings.audit_batch_rows]
+            done = await self._store.append(part)
             self.stored += done.stored
             self.batches += 1
-            self._metrics.observe_batch(done.stored, done.redelivered, done.duplicates, time.monotonic() - started_s)
+            ends = {row.source_partition: row.source_offset for row in part}
+            self._metrics.observe_batch(
+                done.stored, done.redelivered, done.duplicates, time.monotonic() - started_s, ends
+            )
             started_s = time.monotonic()
 
     async def _rows_of(self, events: list[Event]) -> list[EvidenceRow]:
@@ -148,7 +152,7 @@ class AuditSink:
             try:
                 rows.append(row_of_message(record.value, record.headers))
             except RefusedInput as refused:
-                self._metrics.refused.inc()
+                self._metrics.dead_letters.labels(refused.reason).inc()
                 await self._send_dead_letter(
                     DeadLetter.of(record.topic, record.partition, record.offset, record.key, record.value, refused)
                 )

@@ -15,9 +15,11 @@ from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.profile_cache import profile_cache
 from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents import transport
+from fraudstream.agents.batch_metrics import BatchMetrics
 from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.faust_app import PlainApp, common_options
+from fraudstream.agents.loop_lag import watch_loop
 from fraudstream.agents.membership import Membership
 from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
@@ -92,6 +94,7 @@ class FraudApp(PlainApp):
         warm_up(self.detector)
         self.add_future(self.reload.run())
         self.add_future(self.worker.watch_liveness())
+        self.add_future(watch_loop(self.metrics.loop_lag))
         if self.cache_writer is not None:
             self.cache_writer.start()
         for run in self.sinks.runs():
@@ -144,7 +147,7 @@ def create_app(
     table = profile_table(app, settings.topic_partitions)
     app.profiles = Profiles(table.store, settings.profile_cache_size)
     producers = Producers(settings, bootstrap)
-    app.scoring = Scoring(settings, detector, app.profiles, producers, app.metrics, observe)
+    app.scoring = Scoring(settings, detector, app.profiles, producers, BatchMetrics(app.metrics), observe)
     app.sinks = Sinks(sinks, settings.sink_queue_verdicts, app.metrics)
     if app.sinks:
         app.scoring.on_verdicts_committed = app.sinks.offer
@@ -161,6 +164,7 @@ def create_app(
         bootstrap,
     )  # fmt: skip
     app.scoring.lag = app.worker.lag
+    app.metrics.before_text.append(app.worker.note_state)
     app.cache_writer = _cache_writer(app, table.store, assignment)
     transport.install(
         app,

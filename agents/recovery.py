@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
@@ -45,6 +45,12 @@ class RestoreProgress:
     restored: int = 0
     total: int = 0
     is_running: bool = False
+    started_s: float = field(default_factory=time.monotonic)
+    ended_s: float | None = None
+
+    def seconds(self) -> float:
+        """How long it has taken so far, or took; 0 before the first."""
+        return (time.monotonic() if self.is_running else self.ended_s or self.started_s) - self.started_s
 
 
 class ProfileRestore:
@@ -70,7 +76,7 @@ class ProfileRestore:
             try:
                 await self._restore(consumer, [TopicPartition(self._changelog, partition) for partition in partitions])
             finally:
-                self.progress.is_running = False
+                self.progress.is_running, self.progress.ended_s = False, time.monotonic()
 
     async def _restore(self, consumer: Any, assigned: list[TopicPartition]) -> None:
         consumer.assign(assigned)

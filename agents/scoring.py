@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from fraudstream.adapters.metrics import Metrics
+from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
 from fraudstream.agents.fatal import EXIT_FAULT, EXIT_FENCED, stop_process
 from fraudstream.agents.producers import Message, Producers, dead_letter_message, group_by_partition
 from fraudstream.errors import Fenced
@@ -24,8 +24,12 @@ from fraudstream.topics import changelog_topic
 
 log = logging.getLogger(__name__)
 
-SLICE_RECORDS = 1024
-"""The event loop is let go after this many records, so that /health and /predict stay quick under a backlog."""
+SLICE_RECORDS = 512
+"""The event loop is let go after this many records, so that /health and /predict stay quick under a backlog; half as
+many cost 5 to 10 % more CPU per event."""
+
+LOOP_TURNS = 6
+"""A request takes several turns of the loop (accept, read, handle, write): all of them between two slices."""
 
 
 BACKLOG_RECORDS = 5_000
@@ -58,7 +62,7 @@ class Scoring:
         detector: Detector,
         profiles: Profiles,
         producers: Producers,
-        metrics: Metrics,
+        metrics: BatchMetrics,
         observe: Callable[[Outcome], None] | None = None,
     ) -> None:
         self._settings = settings
@@ -82,6 +86,7 @@ class Scoring:
         self.watch: Callable[[Outcome, float], None] | None = None
         self.processed = 0
         self.positions: dict[int, int] = {}
+        self.judged_ms: dict[int, int] = {}
 
     def hand_over(self, event: Event) -> int:
         """Keeps a chunk for the next `take`; returns how many wait."""
@@ -110,22 +115,28 @@ class Scoring:
     async def _take(self, events: Sequence[Event]) -> None:
         records = [record for event in events for record in event.value]
         for at in range(0, len(records), SLICE_RECORDS):
-            started_s = time.monotonic()
-            outcome = process(self.detector, records[at : at + SLICE_RECORDS], self._profiles.load)
+            part, clock = records[at : at + SLICE_RECORDS], StageClock(self._profiles.load)
+            outcome = process(self.detector, part, clock.load, clock.done)
             if self._observe is not None:
                 self._observe(outcome)
             self._profiles.put(outcome.profiles)
+            clock.done("decide")
             await self._end_commit()  # a partition has one open transaction at a time
+            clock.done("commit_wait")
             await self._send(outcome)
-            took_s = time.monotonic() - started_s
+            clock.done("send")
+            took_s = clock.elapsed_s()
             if self.on_verdicts_committed is not None:
                 self._uncommitted += outcome.verdicts
-            self._metrics.observe_batch(outcome, took_s)
+            self._metrics.observe_batch(self.detector, outcome, len(part), took_s)
             self._show(outcome, took_s)
-            await asyncio.sleep(0)
+            clock.done("observe")
+            self._metrics.observe_stages(clock)
+            await _let_others()
         for event in events:
             self._events.append(event)
             self._next_offsets[event.message.partition] = event.message.offset + 1
+            self.judged_ms[event.message.partition] = event.value[-1].timestamp
         self.positions.update(self._next_offsets)
         self.processed += len(records)
 
@@ -203,6 +214,7 @@ class Scoring:
         # Taken here and not in the task: it starts later, and the next batch may have changed profiles by then.
         changed = self._profiles.begin_commit()
         verdicts, self._uncommitted = self._uncommitted, []
+        self._metrics.begin_commit()
         self._commit = asyncio.ensure_future(self._checkpoint(events, offsets, changed, verdicts))
 
     async def _end_commit(self) -> None:
@@ -233,7 +245,12 @@ class Scoring:
                 await self.ack(event)
         if self.on_verdicts_committed is not None and verdicts:
             self.on_verdicts_committed(verdicts)
-        self._metrics.observe_checkpoint(time.monotonic() - started_s)
+        self._metrics.end_commit(time.monotonic() - started_s)
+
+
+async def _let_others() -> None:
+    for _ in range(LOOP_TURNS):
+        await asyncio.sleep(0)
 
 
 def give_up(error: Exception) -> None:

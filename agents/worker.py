@@ -92,12 +92,30 @@ class FraudWorker:
 
     def lag(self) -> int:
         """Records that wait in the owned partitions, as far as the consumer knows."""
-        consumer, waiting = self._app.consumer, 0
+        return sum(self._lags().values())
+
+    def _lags(self) -> dict[int, int]:
+        consumer, waiting = self._app.consumer, {}
         for partition in self._producers.partitions():
             tp = TP(self.settings.transactions_topic, partition)
             judged = self._scoring.positions.get(partition) or consumer._committed_offset[tp] or 0
-            waiting += max((highwater(consumer, tp) or 0) - judged, 0)
+            waiting[partition] = max((highwater(consumer, tp) or 0) - judged, 0)
         return waiting
+
+    def note_state(self) -> None:
+        """Sets the metrics that are only known when they are asked for."""
+        lags, now_s = self._lags(), time.time()
+        ages = {
+            partition: now_s - self._scoring.judged_ms[partition] / 1000
+            for partition, waiting in lags.items()
+            if waiting and partition in self._scoring.judged_ms
+        }
+        self.metrics.observe_lag(lags, ages)
+        progress = self._restore.progress
+        self.metrics.restoring.set(progress.is_running)
+        self.metrics.restored.set(progress.restored)
+        self.metrics.restore_total.set(progress.total)
+        self.metrics.restore_seconds.set(progress.seconds())
 
     async def watch_liveness(self) -> None:
         """Looks for a standstill, for as long as the process lives."""

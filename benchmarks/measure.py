@@ -101,6 +101,7 @@ def _own_settings(bootstrap: str, directory: Path) -> Settings:
         verdicts_topic=f"{own}-verdicts",
         alerts_topic=f"{own}-alerts",
         dead_letters_topic=f"{own}-dead-letters",
+        labels_topic=f"{own}-labels",
         topic_partitions=PARTITIONS,
         data_dir=directory / "data",
         web_port=_free_port(),

@@ -11,7 +11,13 @@ from fraudstream import __version__
 from fraudstream.settings import Settings
 from fraudstream.topics import TopicSpec, declared_topics
 from fraudstream.transaction import MAX_ID_CHARS
-from fraudstream.wire_examples import alert_example, dead_letter_example, transaction_example, verdict_example
+from fraudstream.wire_examples import (
+    alert_example,
+    dead_letter_example,
+    label_example,
+    transaction_example,
+    verdict_example,
+)
 from fraudstream.wire_schemas import Schema, components
 
 ASYNCAPI_VERSION = "3.0.0"
@@ -70,7 +76,7 @@ def asyncapi_document(settings: Settings) -> dict[str, Any]:
 
 
 def _channels(settings: Settings) -> dict[str, Any]:
-    transactions, verdicts, alerts, dead_letters, _changelog = declared_topics(settings)
+    transactions, verdicts, alerts, dead_letters, labels, _changelog = declared_topics(settings)
     flagged = "Every verdict" if settings.alert_on_all else "The verdicts that are flagged"
     return {
         "transactions": _channel(
@@ -97,6 +103,13 @@ def _channels(settings: Settings) -> dict[str, Any]:
             "What could not be read, byte for byte as it came; why and where it came from stand in its headers.",
             {"x-partitioning": SAME_PARTITION, "x-delivery": DELIVERY},
         ),
+        "labels": _channel(
+            labels,
+            "label",
+            "What a transaction turned out to be; yours to produce, if you know. The audit sink counts it beside the "
+            "verdict; no verdict depends on it.",
+            {"x-partitioning": PARTITIONING},
+        ),
     }
 
 
@@ -121,12 +134,12 @@ def _channel(topic: TopicSpec, message: str, description: str, extensions: dict[
 
 
 def _operations(settings: Settings) -> dict[str, Any]:
-    group = {"kafka": {"groupId": {"type": "string", "const": settings.app_id}, "bindingVersion": KAFKA_BINDING}}
     flows = {
-        "receiveTransactions": ("receive", "transactions", "transaction", {"bindings": group}),
+        "receiveTransactions": ("receive", "transactions", "transaction", {"bindings": _group(settings.app_id)}),
         "sendVerdicts": ("send", "verdicts", "verdict", {}),
         "sendAlerts": ("send", "alerts", "alert", {}),
         "sendDeadLetters": ("send", "deadLetters", "deadLetter", {}),
+        "receiveLabels": ("receive", "labels", "label", {"bindings": _group(settings.audit_consumer_group)}),
     }
     return {
         name: {
@@ -137,6 +150,10 @@ def _operations(settings: Settings) -> dict[str, Any]:
         }
         for name, (action, channel, message, more) in flows.items()
     }
+
+
+def _group(group_id: str) -> dict[str, Any]:
+    return {"kafka": {"groupId": {"type": "string", "const": group_id}, "bindingVersion": KAFKA_BINDING}}
 
 
 def _messages(settings: Settings) -> dict[str, Any]:
@@ -161,6 +178,8 @@ def _messages(settings: Settings) -> dict[str, Any]:
             verdict if settings.alert_on_all else {"allOf": [verdict, flagged]},
         )
         | {"examples": [alert_example()]},
+        "label": _message("What a transaction turned out to be", JSON, user_key, {"$ref": "#/components/schemas/Label"})
+        | {"examples": [label_example()]},
         "deadLetter": _message(
             "A message that could not be read",
             "application/octet-stream",

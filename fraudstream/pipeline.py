@@ -27,7 +27,7 @@ from fraudstream.evidence import Header, evidence_headers, features_headers
 from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
 from fraudstream.score.ensemble import Ensemble, LeftOut, Scores
 from fraudstream.score.exchange import OwnEnsemble
-from fraudstream.state.event import EVENT_WORDS, pack
+from fraudstream.state.event import EVENT_WORDS, TIME, pack
 from fraudstream.state.profile import upgrade
 from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
 from fraudstream.verdict import NORMAL, NOTHING_FOUND, MemberScores, Reason, Verdict, encode_verdict
@@ -42,6 +42,14 @@ _DIGITS = 6
 
 LoadProfile = Callable[[int, bytes], bytes]
 """Gives the record of a user in a source partition, `EMPTY` for an unknown one."""
+
+StageDone = Callable[[str], None]
+"""Told that a stage is over: decode (with what `LoadProfile` takes), features, score, decide. Whoever has a clock can
+tell from it how long each took."""
+
+
+def _nobody(_stage: str) -> None:
+    """For whoever does not ask."""
 
 
 class SourceRecord(Protocol):
@@ -78,6 +86,7 @@ class Emitted(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         transaction: what was judged, as evidence keeps it.
         features: of it, as one of `features_headers`.
+        anomaly_type: as in the verdict.
     """
 
     partition: int
@@ -86,6 +95,7 @@ class Emitted(msgspec.Struct, frozen=True, gc=False):
     flagged: bool
     transaction: bytes
     features: bytes
+    anomaly_type: str = NORMAL
 
     @property
     def headers(self) -> list[Header]:
@@ -102,6 +112,7 @@ class Outcome:
         computed: features, sequences and status of the accepted transactions, None if there were none.
         scores: what the models said of them.
         received_ms: (n,) the broker's time of each of them.
+        event_s: (n,) the event time of each, seconds since 1970.
     """
 
     verdicts: list[Emitted] = field(default_factory=list)
@@ -110,6 +121,7 @@ class Outcome:
     computed: Computed | None = None
     scores: Scores | None = None
     received_ms: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    event_s: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
 
 
 @dataclass(slots=True)
@@ -133,13 +145,16 @@ class _Batch:
         self.offsets.append(source.offset)
 
 
-def process(detector: Detector, records: Sequence[SourceRecord], load: LoadProfile) -> Outcome:
+def process(
+    detector: Detector, records: Sequence[SourceRecord], load: LoadProfile, done: StageDone = _nobody
+) -> Outcome:
     """Judges a micro-batch in the order of arrival.
 
     Args:
         detector: what judges.
         records: messages, in offset order within a partition.
         load: gives each user's current profile; asked once per user.
+        done: told at the end of each stage.
 
     Raises:
         ModelError: no model is left to score with.
@@ -147,15 +162,20 @@ def process(detector: Detector, records: Sequence[SourceRecord], load: LoadProfi
     outcome, batch = Outcome(), _Batch()
     unreadable: dict[tuple[int, bytes], str] = {}
     profiles = _accept(records, batch, outcome, load, unreadable)
+    done("decode")
     if not batch.transactions:
         return outcome
     computed = outcome.computed = _compute(detector, batch, profiles)
+    done("features")
     scores = outcome.scores = detector.ensemble.score(computed.features, computed.sequences)
+    done("score")
+    outcome.event_s = np.frombuffer(batch.words, np.uint32).reshape(-1, EVENT_WORDS)[:, TIME].copy()
     outcome.received_ms = np.fromiter((source.timestamp for source in batch.sources), np.int64, len(batch.sources))
     _emit(detector, batch, computed, scores, outcome)
     for user, at in batch.slots.items():
         if computed.changed[at]:
             outcome.profiles[user] = computed.records[at]
+    done("decide")
     return outcome
 
 
@@ -294,7 +314,15 @@ def _emit(detector: Detector, batch: _Batch, computed: Computed, scores: Scores,
         evidence = came if len(came) <= EVIDENCE_BYTES else encode_transaction(batch.transactions[at])
         value = encode_verdict(verdict)
         outcome.verdicts.append(
-            Emitted(source.partition, source.key or b"", value, verdict.flagged, evidence, features[at])
+            Emitted(
+                source.partition,
+                source.key or b"",
+                value,
+                verdict.flagged,
+                evidence,
+                features[at],
+                verdict.anomaly_type,
+            )
         )
 
 

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     verdicts_topic: str = "verdicts"
     alerts_topic: str = "alerts"
     dead_letters_topic: str = "dead-letters"
+    labels_topic: str = Field("labels", description="what transactions turned out to be; read by the audit sink")
     topic_partitions: int = Field(4, ge=1, description="partitions of transactions, verdicts, alerts and the changelog")
     topic_replication: int = Field(1, ge=1, description="copies of each partition; 3 in production")
     alert_on_all: bool = Field(False, description="send every verdict to alerts, not only the flagged ones")
@@ -257,7 +258,7 @@ class Settings(BaseSettings):
 
     @property
     def topic_names(self) -> tuple[str, ...]:
-        """The topics that users see: transactions, verdicts, alerts, dead-letters."""
+        """The topics of a worker that users see: transactions, verdicts, alerts, dead-letters."""
         return (self.transactions_topic, self.verdicts_topic, self.alerts_topic, self.dead_letters_topic)
 
     def masked(self) -> dict[str, str]:

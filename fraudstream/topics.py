@@ -21,6 +21,8 @@ PROFILES_TABLE = "profiles"
 DAY_MS = 86_400_000
 TRANSACTIONS_RETENTION_MS = 7 * DAY_MS
 """A worker that was down for less than this misses nothing."""
+LABELS_RETENTION_MS = 365 * DAY_MS
+"""Labels are few and come late; whoever judges a model again wants a year of them."""
 RESULTS_RETENTION_MS = 30 * DAY_MS
 """Verdicts, alerts and dead letters can be read again for this long."""
 DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
@@ -77,7 +79,7 @@ def changelog_topic(settings: Settings) -> str:
 
 
 def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
-    """Every topic that the worker reads or writes: transactions, verdicts, alerts, dead-letters, changelog.
+    """Every topic that a process reads or writes: transactions, verdicts, alerts, dead-letters, labels, changelog.
 
     All have the same number of partitions: what follows from a transaction goes to the partition of its number.
 
@@ -89,6 +91,7 @@ def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
         "VERDICTS_TOPIC": settings.verdicts_topic,
         "ALERTS_TOPIC": settings.alerts_topic,
         "DEAD_LETTERS_TOPIC": settings.dead_letters_topic,
+        "LABELS_TOPIC": settings.labels_topic,
         "APP_ID (the changelog's name)": changelog_topic(settings),
     }
     _refuse_bad_names(names)
@@ -98,6 +101,7 @@ def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
         _deleted(settings, settings.verdicts_topic, results),
         _deleted(settings, settings.alerts_topic, results),
         _deleted(settings, settings.dead_letters_topic, results | {"max.message.bytes": str(DEAD_LETTER_MAX_BYTES)}),
+        _deleted(settings, settings.labels_topic, {"retention.ms": str(LABELS_RETENTION_MS)}),
         _spec(
             settings,
             changelog_topic(settings),

@@ -10,6 +10,7 @@ import msgspec
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.decide import codes
 from fraudstream.errors import RefusedInput
+from fraudstream.label import Label
 from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
 from fraudstream.verdict import NORMAL, NOTHING_FOUND, MemberScores, Reason, Verdict, encode_verdict
 
@@ -94,6 +95,18 @@ def verdict_example() -> dict[str, Any]:
 def alert_example() -> dict[str, Any]:
     """A verdict that is flagged, with its reasons."""
     return {"name": "stolen card", "payload": msgspec.json.decode(encode_verdict(STOLEN))}
+
+
+def label_example() -> dict[str, Any]:
+    """A label on that transaction."""
+    label = Label(
+        transaction_id=STOLEN.transaction_id,
+        user_id=STOLEN.user_id,
+        is_fraud=True,
+        reported_at=datetime(2026, 12, 12, 9, 0, tzinfo=UTC),
+        source="chargeback",
+    )
+    return {"name": "chargeback", "payload": msgspec.json.decode(msgspec.json.encode(label))}
 
 
 def dead_letter_example(topic: str) -> dict[str, Any]:

@@ -15,16 +15,18 @@ import msgspec
 from fraudstream.dead_letter import CUT_HEADER, REASONS
 from fraudstream.evidence import FEATURES_HEADER, TRANSACTION_HEADER
 from fraudstream.features.catalogue import CATALOGUE
+from fraudstream.label import Label
 from fraudstream.transaction import Transaction
 from fraudstream.verdict import MemberScores, Reason, Verdict
 
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_TYPES = (Transaction, Verdict, Reason, MemberScores)
+_TYPES = (Transaction, Verdict, Reason, MemberScores, Label)
 _FILES = {
     "transaction": "Transaction",
     "verdict": "Verdict",
+    "label": "Label",
     "verdict-headers": "VerdictHeaders",
     "dead-letter-headers": "DeadLetterHeaders",
 }

@@ -11,6 +11,7 @@ from fraudstream.decide import codes
 from fraudstream.features.catalogue import CATALOGUE, MODEL_INPUTS, markdown_table
 from fraudstream.settings import Settings
 from fraudstream.wire_schemas import json_schemas
+from scripts.metrics_page import metrics_page
 from scripts.topics_page import topics_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -25,6 +26,7 @@ def made_files() -> dict[str, str]:
         "features.md": features_page(),
         "reasons.md": reasons_page((DOCS / "reasons.md").read_text(encoding="utf-8")),
         "topics.md": topics_page(document),
+        "metrics.md": metrics_page(),
         "asyncapi.json": as_json(document),
         **{f"schemas/{stem}.json": as_json(schema) for stem, schema in json_schemas().items()},
     }

@@ -50,6 +50,8 @@ real broker and a real worker.
 [alerts.sh](examples/clients/alerts.sh), [dead_letters.sh](examples/clients/dead_letters.sh) |
 """
 
+YOURS = ("transactions", "labels")
+"""Channels that fraudstream only reads."""
 _DAY_MS = 86_400_000
 _BARE = {"null": "null", "boolean": "true or false", "integer": "whole number", "number": "number", "array": "list"}
 
@@ -74,11 +76,11 @@ def topics_page(document: dict[str, Any]) -> str:
 
 def _overview(channels: dict[str, Any]) -> Iterator[str]:
     keys = {"deadLetters": "as it came"}
-    values = {"transactions": "JSON", "deadLetters": "the original bytes"}
+    values = {"transactions": "JSON", "deadLetters": "the original bytes", "labels": "JSON label"}
     rows = [
         f"| `{channel['address']}` | {keys.get(name, '`user_id`')} | {values.get(name, 'JSON verdict')} "
         f"| {channel['bindings']['kafka']['topicConfiguration']['retention.ms'] // _DAY_MS} days "
-        f"| {'your systems' if name == 'transactions' else 'the worker'} |"
+        f"| {'your systems' if name in YOURS else 'the worker'} |"
         for name, channel in channels.items()
     ]
     yield "\n".join(["| topic | key | value | kept for | written by |", "|---|---|---|---|---|", *rows]) + "\n"

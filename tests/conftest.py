@@ -151,6 +151,7 @@ def own_settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
         verdicts_topic=f"{own}-verdicts",
         alerts_topic=f"{own}-alerts",
         dead_letters_topic=f"{own}-dead-letters",
+        labels_topic=f"{own}-labels",
     )
 
 

@@ -1,45 +1,50 @@
-"""Prometheus metrics of the audit sink; apart from the worker's, whose module brings the models."""
+"""Prometheus metrics of the audit sink: what each is fed with; names and words stand in the catalogue."""
 
 from __future__ import annotations
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Mapping
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+from fraudstream.adapters import metric_catalogue as catalogue
+from fraudstream.adapters.instruments import CONTENT_TYPE, Instruments
+
+__all__ = ["CONTENT_TYPE", "AuditMetrics"]
 
 
-class AuditMetrics:
-    """The metrics of one sink, in a registry of their own."""
+class AuditMetrics(Instruments):
+    """The metrics of one sink."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.rows = self._counter("fraudstream_audit_rows_total", "Verdicts stored with their evidence.")
-        self.redelivered = self._counter("fraudstream_audit_redelivered_total", "Verdicts that were stored before.")
-        self.duplicates = self._counter(
-            "fraudstream_audit_duplicates_total", "Later verdicts on transactions that are stored; they change nothing."
-        )
-        self.refused = self._counter("fraudstream_audit_refused_total", "Messages that are no verdict with evidence.")
-        self.failures = self._counter("fraudstream_audit_failures_total", "Batches that the database did not take.")
-        self.batch_seconds = Histogram(
-            "fraudstream_audit_batch_seconds", "Time to store one batch.", buckets=SECONDS, registry=self.registry
-        )
-        self.lag = self._gauge("fraudstream_audit_lag", "Offsets of the verdicts topic that are not stored yet.")
-        self.partitions = self._gauge("fraudstream_audit_partitions", "Partitions of the verdicts topic owned.")
-        self.ready = self._gauge("fraudstream_audit_ready", "1 when the sink stores.")
+        super().__init__(catalogue.SINK)
+        self.rows = self.counter(catalogue.AUDIT_ROWS)
+        self.redelivered = self.counter(catalogue.AUDIT_REDELIVERED)
+        self.duplicates = self.counter(catalogue.AUDIT_DUPLICATES)
+        self.failures = self.counter(catalogue.AUDIT_FAILURES)
+        self.dead_letters = self.counter(catalogue.DEAD_LETTERS)
+        self.batch_seconds = self.histogram(catalogue.AUDIT_BATCH)
+        self.lag = self.gauge(catalogue.AUDIT_LAG)
+        self.chain = self.gauge(catalogue.AUDIT_CHAIN)
+        self.partitions = self.gauge(catalogue.AUDIT_PARTITIONS)
+        self.ready = self.gauge(catalogue.AUDIT_READY)
+        self.labels = self.counter(catalogue.LABELS)
+        self.label_outcomes = self.counter(catalogue.LABEL_OUTCOMES)
+        for result in catalogue.LABEL_RESULTS:
+            self.labels.labels(result)  # 0 before the first, so that a ratio can be made of them
+        for outcome in catalogue.OUTCOMES:
+            self.label_outcomes.labels(outcome)
+        self.labels_late = self.counter(catalogue.LABELS_LATE)
+        self.label_delay = self.histogram(catalogue.LABEL_DELAY)
 
-    def _counter(self, name: str, doc: str) -> Counter:
-        return Counter(name, doc, registry=self.registry)
+    def observe_batch(
+        self, stored: int, redelivered: int, duplicates: int, seconds: float, ends: Mapping[int, int]
+    ) -> None:
+        """Counts a batch that the database took.
 
-    def _gauge(self, name: str, doc: str) -> Gauge:
-        return Gauge(name, doc, registry=self.registry)
-
-    def observe_batch(self, stored: int, redelivered: int, duplicates: int, seconds: float) -> None:
-        """Counts a batch that the database took."""
+        Args:
+            ends: last source offset of each source partition in it.
+        """
         self.rows.inc(stored)
         self.redelivered.inc(redelivered)
         self.duplicates.inc(duplicates)
         self.batch_seconds.observe(seconds)
-
-    def text(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        for partition, offset in ends.items():
+            self.chain.labels(str(partition)).set(offset)

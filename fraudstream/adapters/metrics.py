@@ -1,115 +1,93 @@
-"""Prometheus metrics of a worker: every name once, counted per batch so that an event costs next to nothing."""
+"""Prometheus metrics of a worker or an API process: what each is fed with; names and words stand in the catalogue.
+
+Light processes import this: no model, no pipeline and no PyTorch may enter.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections import Counter as Counts
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
-from fraudstream.features.engine import DUPLICATE, LATE
-from fraudstream.pipeline import Outcome
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-AGE_SECONDS = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0, 604_800.0, 2_592_000.0)
-ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+from fraudstream.adapters import metric_catalogue as catalogue
+from fraudstream.adapters.instruments import CONTENT_TYPE, Instruments
+from fraudstream.drift import Drift
+
+__all__ = ["CONTENT_TYPE", "Metrics"]
 
 
-class Metrics:
-    """The metrics of one process, in a registry of their own."""
+class Metrics(Instruments):
+    """The metrics of one process.
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.verdicts = self._counter("fraudstream_verdicts_total", "Verdicts sent.")
-        self.alerts = self._counter("fraudstream_alerts_total", "Verdicts that were flagged.")
-        self.late = self._counter("fraudstream_late_total", "Transactions later than the declared lateness.")
-        self.duplicates = self._counter("fraudstream_duplicates_total", "Transactions that were seen before.")
-        self.degraded = self._counter("fraudstream_degraded_total", "Verdicts without one of the models or features.")
-        self.dead_letters = Counter(
-            "fraudstream_dead_letters_total", "Messages refused.", ["reason"], registry=self.registry
-        )
-        self.batch_seconds = self._histogram("fraudstream_batch_seconds", "Time to judge and send one micro-batch.")
-        self.checkpoint_seconds = self._histogram("fraudstream_checkpoint_seconds", "Time from checkpoint to commit.")
-        self.predict_seconds = self._histogram("fraudstream_predict_seconds", "Time to answer POST /predict.")
-        self.predict_rows = Histogram(
-            "fraudstream_predict_rows",
-            "Questions to /predict that were judged as one block.",
-            buckets=ROWS,
-            registry=self.registry,
-        )
-        self.answers_repeated = self._counter(
-            "fraudstream_answers_repeated_total", "Questions that were answered before and got the same answer or 409."
-        )
-        self.http_requests = Counter(
-            "fraudstream_http_requests_total", "Requests answered.", ["route", "status"], registry=self.registry
-        )
-        self.model_reloads = self._counter("fraudstream_model_reloads_total", "Promoted models taken up while running.")
-        self.model_reload_failures = self._counter(
-            "fraudstream_model_reload_failures_total", "Promoted models that could not be loaded; the old one goes on."
-        )
-        self.model = Gauge(
-            "fraudstream_model_info",
-            "1 for the version of the model in use.",
-            ["model_version"],
-            registry=self.registry,
-        )
-        self.cache_writes = self._counter("fraudstream_cache_writes_total", "Copies of profiles left in the cache.")
-        self.cache_drops = self._counter(
-            "fraudstream_cache_drops_total", "Copies dropped before the cache took them; they are written again later."
-        )
-        self.cache_failures = Counter(
-            "fraudstream_cache_failures_total",
-            "Calls to the cache that failed.",
-            ["operation"],
-            registry=self.registry,
-        )
+    Args:
+        process: what it is; an API process has no stream.
+    """
+
+    def __init__(self, process: Literal["worker", "api"] = "worker") -> None:
+        super().__init__(process)
+        self.http_requests = self.counter(catalogue.HTTP_REQUESTS)
+        self.http_seconds = self.histogram(catalogue.HTTP_SECONDS)
+        self.predict_seconds = self.histogram(catalogue.PREDICT)
+        self.predict_rows = self.histogram(catalogue.PREDICT_ROWS_JUDGED)
+        self.answers_repeated = self.counter(catalogue.ANSWERS_REPEATED)
+        self.model_reloads = self.counter(catalogue.MODEL_RELOADS)
+        self.model_reload_failures = self.counter(catalogue.MODEL_RELOAD_FAILURES)
+        self.model = self.gauge(catalogue.MODEL)
+        self.cache_failures = self.counter(catalogue.CACHE_FAILURES)
         for operation in ("read", "write"):
             self.cache_failures.labels(operation)  # 0 before the first failure, so that an alert can count from it
-        self.cache_hits = self._counter("fraudstream_cache_hits_total", "Users found in the cache.")
-        self.cache_misses = self._counter("fraudstream_cache_misses_total", "Users not found in the cache.")
-        self.cache_fallbacks = self._counter(
-            "fraudstream_cache_fallbacks_total", "Users judged as unknown because nobody could be asked."
-        )
-        self.cache_waiting = Gauge(
-            "fraudstream_cache_waiting", "Changed profiles that the cache does not have yet.", registry=self.registry
-        )
-        self.profile_age_seconds = Histogram(
-            "fraudstream_profile_age_seconds",
-            "Time since the profile that was judged by was written to the cache.",
-            buckets=AGE_SECONDS,
-            registry=self.registry,
-        )
-        self.sink_verdicts = Counter(
-            "fraudstream_sink_verdicts_total",
-            "Committed verdicts for each sink: delivered, dropped (its queue was full) or failed (it raised).",
-            ["sink", "outcome"],
-            registry=self.registry,
-        )
-        self.partitions = Gauge("fraudstream_partitions", "Source partitions owned.", registry=self.registry)
-        self.ready = Gauge("fraudstream_ready", "1 when the worker is ready.", registry=self.registry)
+        self.cache_hits = self.counter(catalogue.CACHE_HITS)
+        self.cache_misses = self.counter(catalogue.CACHE_MISSES)
+        self.cache_fallbacks = self.counter(catalogue.CACHE_FALLBACKS)
+        self.profile_age_seconds = self.histogram(catalogue.PROFILE_AGE)
+        self.partitions = self.gauge(catalogue.PARTITIONS)
+        self.ready = self.gauge(catalogue.READY)
+        if process == catalogue.WORKER:
+            self._add_stream()
 
-    def _counter(self, name: str, doc: str) -> Counter:
-        return Counter(name, doc, registry=self.registry)
+    def _add_stream(self) -> None:
+        self.transactions = self.counter(catalogue.TRANSACTIONS)
+        self.verdicts = self.counter(catalogue.VERDICTS)
+        self.alerts = self.counter(catalogue.ALERTS)
+        self.late = self.counter(catalogue.LATE)
+        self.duplicates = self.counter(catalogue.DUPLICATES)
+        self.degraded = self.counter(catalogue.DEGRADED)
+        self.dead_letters = self.counter(catalogue.DEAD_LETTERS)
+        self.event_to_verdict = self.batch_histogram(catalogue.EVENT_TO_VERDICT)
+        self.produce_to_verdict = self.batch_histogram(catalogue.PRODUCE_TO_VERDICT)
+        self.produce_to_commit = self.batch_histogram(catalogue.PRODUCE_TO_COMMIT)
+        self.batch_seconds = self.batch_histogram(catalogue.BATCH)
+        self.batch_records = self.batch_histogram(catalogue.BATCH_SIZE)
+        self.stage_seconds = self.batch_histogram(catalogue.STAGE, tuple(catalogue.STAGES))
+        self.checkpoint_seconds = self.batch_histogram(catalogue.CHECKPOINT)
+        self.lag = self.gauge(catalogue.LAG)
+        self.lag_seconds = self.gauge(catalogue.LAG_SECONDS)
+        self.restoring = self.gauge(catalogue.RESTORING)
+        self.restored = self.gauge(catalogue.RESTORED)
+        self.restore_total = self.gauge(catalogue.RESTORE_TOTAL)
+        self.restore_seconds = self.gauge(catalogue.RESTORE_SECONDS)
+        self.cache_writes = self.counter(catalogue.CACHE_WRITES)
+        self.cache_drops = self.counter(catalogue.CACHE_DROPS)
+        self.cache_waiting = self.gauge(catalogue.CACHE_WAITING)
+        self.sink_verdicts = self.counter(catalogue.SINK_VERDICTS)
+        self.drift = DriftGauges()
+        self.registry.register(self.drift)
 
-    def _histogram(self, name: str, doc: str) -> Histogram:
-        return Histogram(name, doc, buckets=SECONDS, registry=self.registry)
+    def count_dead_letters(self, reasons: Iterable[str]) -> None:
+        """Counts refused messages by their reasons."""
+        for reason, number in Counts(reasons).items():
+            self.dead_letters.labels(reason).inc(number)
 
-    def observe_batch(self, outcome: Outcome, seconds: float) -> None:
-        """Counts a micro-batch."""
-        self.batch_seconds.observe(seconds)
-        self.verdicts.inc(len(outcome.verdicts))
-        self.alerts.inc(sum(verdict.flagged for verdict in outcome.verdicts))
-        for letter in outcome.dead_letters:
-            self.dead_letters.labels(letter.reason).inc()
-        if outcome.computed is not None:
-            self.late.inc(int((outcome.computed.status == LATE).sum()))
-            self.duplicates.inc(int((outcome.computed.status == DUPLICATE).sum()))
-        scores, computed = outcome.scores, outcome.computed
-        if scores is not None and computed is not None and (scores.degraded or computed.failed):
-            rows = range(len(outcome.verdicts))
-            self.degraded.inc(sum(bool(scores.degraded_of(row) or computed.failed_of(row)) for row in rows))
-
-    def observe_checkpoint(self, seconds: float) -> None:
-        """Notes how long a checkpoint took."""
-        self.checkpoint_seconds.observe(seconds)
+    def observe_lag(self, records: Mapping[int, int], seconds: Mapping[int, float]) -> None:
+        """Notes what waits in each owned partition; partitions that went away are forgotten."""
+        self.lag.clear()
+        self.lag_seconds.clear()
+        for partition, waiting in records.items():
+            self.lag.labels(str(partition)).set(waiting)
+            self.lag_seconds.labels(str(partition)).set(seconds.get(partition, 0.0))
 
     def observe_model(self, version: str) -> None:
         """Notes which model is in use."""
@@ -121,6 +99,35 @@ class Metrics:
         self.model_reloads.inc()
         self.observe_model(version)
 
-    def text(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+
+class DriftGauges(Collector):
+    """The drift of one worker, computed when it is asked for.
+
+    Attributes:
+        source: where it is measured; None: nobody measures it.
+    """
+
+    source: Drift | None = None
+
+    def describe(self) -> Iterable[Metric]:
+        """The families without samples, for the registry."""
+        return self._families()
+
+    def collect(self) -> Iterable[Metric]:
+        """The families with their samples, without any where too few rows came."""
+        score, feature, rows = families = self._families()
+        found = self.source.report() if self.source is not None else None
+        rows.add_metric((), 0 if found is None else found.rows)
+        if found is not None and found.score_psi is not None:
+            score.add_metric((), found.score_psi)
+            for name, psi in found.feature_psi.items():
+                feature.add_metric((name,), psi)
+        return families
+
+    @staticmethod
+    def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
+        score, feature, rows = (
+            GaugeMetricFamily(metric.name, metric.doc, labels=metric.label_names)
+            for metric in (catalogue.SCORE_PSI, catalogue.FEATURE_PSI, catalogue.DRIFT_ROWS)
+        )
+        return score, feature, rows

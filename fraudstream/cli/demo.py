@@ -124,6 +124,7 @@ def _settings(options: Options) -> Settings:
         "verdicts_topic": f"{own}-verdicts",
         "alerts_topic": f"{own}-alerts",
         "dead_letters_topic": f"{own}-dead-letters",
+        "labels_topic": f"{own}-labels",
         "alert_on_all": False,
     }
     if options.broker is not None:
@@ -172,6 +173,7 @@ def _environment(settings: Settings, bootstrap: str) -> dict[str, str]:
         "VERDICTS_TOPIC": settings.verdicts_topic,
         "ALERTS_TOPIC": settings.alerts_topic,
         "DEAD_LETTERS_TOPIC": settings.dead_letters_topic,
+        "LABELS_TOPIC": settings.labels_topic,
         "ALERT_ON_ALL": "false",
     }
     if settings.kafka_servers is None:

@@ -89,6 +89,7 @@ def route_of(request: web.Request) -> str:
 def _note(request: web.Request, status: int, seconds: float, request_id: str) -> None:
     context, route = context_of(request), route_of(request)
     context.service.metrics.http_requests.labels(route, str(status)).inc()
+    context.service.metrics.http_seconds.labels(route).observe(seconds)
     if context.service.settings.access_log:
         access_log.info(
             "%s %s %d %.1f ms key=%s request=%s",

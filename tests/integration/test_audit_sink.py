@@ -314,6 +314,7 @@ async def test_aborted_verdicts_are_never_stored_and_what_is_none_goes_to_the_de
     assert {b'{"user_id": 7}', b"{}"} < {letter.value for letter in letters}
     answer = await sink.ask("/metrics")
     assert answer is not None
-    assert b"fraudstream_audit_refused_total 5.0" in answer.body
+    assert b'fraudstream_dead_letters_total{reason="missing_field"} 2.0' in answer.body
+    assert b'fraudstream_dead_letters_total{reason="malformed_json"} 3.0' in answer.body
     assert sink.stop() == 0, sink.tail()
     await assert_each_once(settings, verdicts.sent)

@@ -80,6 +80,7 @@ def settings(kafka: KafkaCluster, tools: Path, tmp_path_factory: pytest.TempPath
             verdicts_topic=f"{own}-verdicts",
             alerts_topic=f"{own}-alerts",
             dead_letters_topic=f"{own}-dead-letters",
+            labels_topic=f"{own}-labels",
         )
     asyncio.run(create_topics(settings, kafka.bootstrap))
     leave_an_aborted_alert(settings)

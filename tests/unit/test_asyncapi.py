@@ -89,7 +89,7 @@ def test_the_topics_are_those_that_the_worker_declares(secured: Settings) -> Non
     document = asyncapi_document(secured)
     described = {one["address"]: one["bindings"]["kafka"] for one in document["channels"].values()}
     declared = {topic.name: topic for topic in declared_topics(secured)}
-    assert set(described) == set(secured.topic_names)
+    assert set(described) == {*secured.topic_names, secured.labels_topic}
     for name, bindings in described.items():
         topic = declared[name]
         assert (bindings["topic"], bindings["partitions"], bindings["replicas"]) == (name, 12, 3)
@@ -134,7 +134,7 @@ def test_every_example_is_what_its_message_says() -> None:
                 if part in example:
                     schema = {**message[part], "components": document["components"]}
                     Draft7Validator(_inlined(schema, document)).validate(example[part])
-    assert examples == len(document["components"]["messages"]) == 4
+    assert examples == len(document["components"]["messages"]) == 5
     alert = document["components"]["messages"]["alert"]["examples"][0]["payload"]
     assert alert["anomaly_type"] == alert["reasons"][0]["code"]
     assert sum(reason["contribution"] for reason in alert["reasons"]) == pytest.approx(alert["anomaly_score"], abs=1e-6)

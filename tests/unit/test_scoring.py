@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.agents.batch_metrics import BatchMetrics
 from fraudstream.agents.producers import Message, Producers
 from fraudstream.agents.scoring import Scoring
 from fraudstream.detector import load_detector
@@ -89,7 +90,7 @@ def scoring_of(detector: Detector, producers: LedgerProducers, store: MemoryStor
         detector,
         Profiles(cast(ProfileStore, store), 4),
         cast(Producers, producers),
-        Metrics(),
+        BatchMetrics(Metrics()),
     )
 
 

@@ -20,7 +20,11 @@ def as_declared(settings: Settings) -> dict[str, FoundTopic]:
 
 
 def test_every_topic_that_users_see_and_the_changelog_are_declared(own_settings: Settings) -> None:
-    assert set(specs_by_name(own_settings)) == {*own_settings.topic_names, changelog_topic(own_settings)}
+    assert set(specs_by_name(own_settings)) == {
+        *own_settings.topic_names,
+        own_settings.labels_topic,
+        changelog_topic(own_settings),
+    }
 
 
 def test_the_changelog_has_the_name_that_faust_gives_to_the_table_of_profiles(own_settings: Settings) -> None:
