@@ -24,7 +24,7 @@ from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
 from fraudstream.web.cached_profiles import CachedProfiles
 from fraudstream.web.mount import drain, mount
-from fraudstream.web.service import AnswerStore, HealthReport, Recorder
+from fraudstream.web.service import AnswerStore, HealthReport, LivenessReport, Recorder
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,10 @@ class ApiProcess:
             version=fraudstream.__version__,
             role="api",
         )
+
+    def liveness(self) -> LivenessReport:
+        """Alive as long as it answers: nothing of it goes on by itself."""
+        return LivenessReport(alive=True)
 
     async def run(self, listener: socket.socket) -> None:
         """Serves until SIGINT or SIGTERM; requests that came before are answered."""

@@ -12,6 +12,7 @@ from faust.types import TP
 import fraudstream
 from fraudstream.adapters.audit_metrics import AuditMetrics
 from fraudstream.adapters.audit_store import AuditStore, make_store
+from fraudstream.adapters.kafka_client import broker_answers
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.agents import transport
 from fraudstream.agents.audit_sink import AuditSink
@@ -19,12 +20,15 @@ from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.faust_app import PlainApp, common_options
 from fraudstream.agents.labels import TICK_S as LABEL_TICK_S
 from fraudstream.agents.labels import LabelJoin
+from fraudstream.agents.liveness import Liveness, Work
 from fraudstream.agents.loop_lag import watch_loop
+from fraudstream.agents.membership import Membership
 from fraudstream.agents.producers import dead_letter_message
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.errors import AuditUnavailable, FraudstreamError
 from fraudstream.settings import Settings
 from fraudstream.web.audit_views import AuditHealth, AuditViews
+from fraudstream.web.service import LivenessReport
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,8 @@ class AuditApp(PlainApp):
     settings: Settings
     bootstrap: str
     sink: AuditSink
+    membership: Membership
+    liveness_watch: Liveness
     labels: LabelJoin
     metrics: AuditMetrics
     audit_store: AuditStore
@@ -59,6 +65,7 @@ class AuditApp(PlainApp):
             log.warning("the sink starts without its database, verdicts wait: %s", error)
         except FraudstreamError as error:
             stop_process(str(error), EXIT_SETTINGS)
+        self.add_future(self.liveness_watch.watch())
         self.add_future(watch_loop(self.metrics.loop_lag))
         await super().on_first_start()
 
@@ -93,6 +100,18 @@ class AuditApp(PlainApp):
             for partition in self.partitions()
         )
 
+    def liveness(self) -> LivenessReport:
+        """Whether a restart would mend anything."""
+        return self.liveness_watch.report()
+
+    def work(self) -> Work | None:
+        """What the sink should get on with; without its database there is nothing."""
+        if self.membership.is_silent():
+            return Work(self.membership.heard_s, "the consumer group does not confirm this sink")
+        if self.sink.problem is not None or not self.lag():
+            return None
+        return Work(("stored", self.sink.batches), "verdicts wait and none is stored")
+
     def health(self) -> AuditHealth:
         """The sink's state now."""
         partitions = self.partitions()
@@ -124,6 +143,8 @@ def create_audit_app(settings: Settings, bootstrap: str) -> AuditApp:
     app = _faust_app(settings, bootstrap)
     app.settings, app.bootstrap, app.metrics = settings, bootstrap, AuditMetrics()
     app.audit_store = make_store(settings)
+    app.membership = Membership(settings)
+    app.liveness_watch = Liveness(settings.liveness_stall_s, app.work, lambda: broker_answers(settings, bootstrap))
     app.sink = AuditSink(settings, app.audit_store, app.metrics, app.send_dead_letter)
     app.labels = LabelJoin(app.audit_store, app.metrics, app.send_dead_letter)
     transport.install(
@@ -132,6 +153,7 @@ def create_audit_app(settings: Settings, bootstrap: str) -> AuditApp:
         commits_in_transaction=False,
         before_assigned=_nothing_to_fence,
         before_empty=app.settle,
+        membership=app.membership,
     )
     _declare_agents(app)
     AuditViews(app, app.metrics).mount(app.web.web_app)

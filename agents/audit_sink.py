@@ -39,6 +39,7 @@ class AuditSink:
         problem: why nothing can be stored just now, None when all is well.
         failures: batches that the database did not take.
         stored: rows since the start.
+        batches: that the store took since the start, repeats included.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class AuditSink:
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
         self.failures = 0
         self.stored = 0
+        self.batches = 0
 
     @property
     def waiting(self) -> int:
@@ -137,6 +139,7 @@ class AuditSink:
             part = rows[start : start + self._settings.audit_batch_rows]
             done = await self._store.append(part)
             self.stored += done.stored
+            self.batches += 1
             ends = {row.source_partition: row.source_offset for row in part}
             self._metrics.observe_batch(
                 done.stored, done.redelivered, done.duplicates, time.monotonic() - started_s, ends

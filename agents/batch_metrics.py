@@ -60,7 +60,7 @@ class BatchMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._detector: Detector | None = None
+        self._model_version: str | None = None  # not the detector: a replaced one must not stay in memory
         self._drift: Drift | None = None
         self._uncommitted: list[NDArray[np.int64]] = []
         self._committing: list[NDArray[np.int64]] = []
@@ -121,8 +121,8 @@ class BatchMetrics:
             self._metrics.degraded.labels(part).inc(number)
 
     def _watch_drift(self, detector: Detector, outcome: Outcome) -> None:
-        if detector is not self._detector:
-            self._detector = detector
+        if detector.model_version != self._model_version:
+            self._model_version = detector.model_version
             self._drift = self._metrics.drift.source = drift_of(detector)
         if self._drift is not None and outcome.scores is not None and outcome.computed is not None:
             self._drift.add(outcome.scores.anomaly, outcome.computed.features)

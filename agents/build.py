@@ -20,6 +20,7 @@ from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.faust_app import PlainApp, common_options
 from fraudstream.agents.loop_lag import watch_loop
+from fraudstream.agents.membership import Membership
 from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
@@ -27,6 +28,7 @@ from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.results import verdict_topic
 from fraudstream.agents.scoring import Scoring
 from fraudstream.agents.sinks import Sink, Sinks
+from fraudstream.agents.standby import Standby
 from fraudstream.agents.worker import FraudWorker
 from fraudstream.detector import load_detector, warm_up
 from fraudstream.errors import FraudstreamError
@@ -91,6 +93,7 @@ class FraudApp(PlainApp):
             stop_process("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
         warm_up(self.detector)
         self.add_future(self.reload.run())
+        self.add_future(self.worker.watch_liveness())
         self.add_future(watch_loop(self.metrics.loop_lag))
         if self.cache_writer is not None:
             self.cache_writer.start()
@@ -149,12 +152,17 @@ def create_app(
     if app.sinks:
         app.scoring.on_verdicts_committed = app.sinks.offer
     restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
-    app.tables.restore = restore
+    standby = Standby(settings, bootstrap, changelog_topic(settings), table.store)
+    app.tables.restore, app.tables.standby = restore, standby
+    membership = Membership(settings)
     app.reload = ModelReload(settings, app.scoring, app.metrics)
     recorder = TransactionRecorder(settings, bootstrap)
     assignment = FaustAssignment(app, settings.transactions_topic, producers)
     sources = WorkerProfiles(settings, app.profiles, assignment, CachedProfiles.of(settings, app.metrics))
-    app.worker = FraudWorker(app, settings, sources, producers, restore, app.scoring, app.reload, recorder, app.metrics)
+    app.worker = FraudWorker(
+        app, settings, sources, producers, restore, standby, app.scoring, app.reload, recorder, app.metrics, membership,
+        bootstrap,
+    )  # fmt: skip
     app.scoring.lag = app.worker.lag
     app.metrics.before_text.append(app.worker.note_state)
     app.cache_writer = _cache_writer(app, table.store, assignment)
@@ -164,6 +172,7 @@ def create_app(
         commits_in_transaction=not embedded,
         before_assigned=app.worker.fence,
         before_empty=app.scoring.settle,
+        membership=membership,
     )
     _declare_agent(app)
     mount(app.web.web_app, app.worker)

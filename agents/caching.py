@@ -93,6 +93,11 @@ class Walk:
         """The one that is walked through now."""
         return self._partitions[0] if self._partitions else None
 
+    @property
+    def is_at_start(self) -> bool:
+        """Whether nothing of that partition is copied yet."""
+        return not self._key
+
     def begin(self, partitions: Iterable[int]) -> None:
         """Adds partitions; one that is already under way begins anew."""
         for partition in partitions:
@@ -148,6 +153,7 @@ class CacheWriter:
         self._walked: set[int] = set()
         self._lost: set[int] = set()
         self._identity: str | None = None
+        self._losses = ""
         self._is_known = False
         self._looked_s = 0.0
         self._is_failing = False
@@ -221,13 +227,15 @@ class CacheWriter:
         return len(taken)
 
     async def _write_more(self) -> int:
+        if self._walk.is_at_start:
+            self._losses = await self._cache.losses()
         items = self._walk.peek(SLICE_PROFILES)
         if items:
             await self._put(dict(items))
             self._walk.passed(items)
         # A client connects again without a word, so the end of a walk may be in another cache than its beginning.
         if len(items) < SLICE_PROFILES and await self._is_the_same(self._now_owned):
-            await self._cache.mark_complete([self._walk.end_partition()])
+            await self._cache.mark_complete([self._walk.end_partition()], self._losses)
         return len(items)
 
     async def _put(self, records: Mapping[bytes, bytes]) -> None:

@@ -66,6 +66,8 @@ class LabelJoin:
         self._send_dead_letter = send_dead_letter
         self._waiting: list[tuple[Any, Label]] = []
         self._counted: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._room = asyncio.Event()
+        self._room.set()
         self._epoch = 0
         self._said: str | None = None
         self.ack: Callable[[Any], Awaitable[Any]] | None = None
@@ -83,8 +85,9 @@ class LabelJoin:
             await self._done(event)
             return
         self._waiting.append((event, label))
-        while len(self._waiting) >= MOST_WAITING:
-            await asyncio.sleep(TICK_S)
+        if len(self._waiting) >= MOST_WAITING:
+            self._room.clear()
+        await self._room.wait()
 
     async def tick(self) -> None:
         """Looks for the verdicts of what waits: called from a timer."""
@@ -99,6 +102,7 @@ class LabelJoin:
                 return
             if is_done:
                 self._waiting.remove((event, label))
+                self._room.set()
                 await self._done(event)
         if waiting:
             self._tell(None)
@@ -107,6 +111,7 @@ class LabelJoin:
         """Partitions move: what waits will be delivered again."""
         self._epoch += 1
         self._waiting.clear()
+        self._room.set()
 
     async def _join(self, label: Label, *, may_wait: bool) -> bool:
         """Counts a label; False: its verdict is not there yet."""

@@ -64,7 +64,8 @@ class FaustAssignment:
 
     def partitions(self) -> tuple[int, ...]:
         """As the protocol says."""
-        return tuple(sorted(self._own.owned()))
+        partitions: tuple[int, ...] = self._own.partitions()
+        return partitions
 
     def is_ready(self) -> bool:
         """As the protocol says."""

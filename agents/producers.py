@@ -119,6 +119,10 @@ class Producers:
         """Partitions that this worker has fenced and may write for."""
         return set(self._by_partition)
 
+    def partitions(self) -> tuple[int, ...]:
+        """The same, in order."""
+        return tuple(sorted(self._by_partition))
+
     async def take_over(self, partitions: set[int]) -> None:
         """Owns exactly these partitions and fences whoever wrote for them before.
 

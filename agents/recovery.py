@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
 from aiokafka.structs import TopicPartition
@@ -23,6 +24,9 @@ from fraudstream.agents.fatal import stop_process
 from fraudstream.errors import BrokerError
 from fraudstream.settings import Settings
 from fraudstream.tables.store import ProfileStore
+
+if TYPE_CHECKING:
+    from fraudstream.agents.standby import Standby
 
 log = logging.getLogger(__name__)
 
@@ -67,36 +71,18 @@ class ProfileRestore:
         """
         if not partitions:
             return
-        consumer = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            max_partition_fetch_bytes=FETCH_BYTES,
-            fetch_max_wait_ms=100,
-            **kafka_arguments(self._settings),
-        )
-        await consumer.start()
-        try:
+        async with changelog_reader(self._settings, self._bootstrap) as consumer:
             self.progress = RestoreProgress(is_running=True)
-            await self._restore(consumer, [TopicPartition(self._changelog, partition) for partition in partitions])
-        finally:
-            self.progress.is_running, self.progress.ended_s = False, time.monotonic()
-            await consumer.stop()
+            try:
+                await self._restore(consumer, [TopicPartition(self._changelog, partition) for partition in partitions])
+            finally:
+                self.progress.is_running, self.progress.ended_s = False, time.monotonic()
 
     async def _restore(self, consumer: Any, assigned: list[TopicPartition]) -> None:
         consumer.assign(assigned)
         ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned)
-        firsts: dict[TopicPartition, int] = await consumer.beginning_offsets(assigned)
         waiting = dict[TopicPartition, int]()
-        for tp in assigned:
-            have = self._store.persisted_offset(tp)
-            start = firsts[tp] if have is None else max(have + 1, firsts[tp])
-            if have is not None and have >= ends[tp]:
-                raise BrokerError(
-                    f"expected the changelog {tp.topic} partition {tp.partition} to reach offset {have}, which the "
-                    f"local store has seen, got an end of {ends[tp]}: the topic was deleted and made anew, or "
-                    "DATA_DIR belongs to another cluster; empty DATA_DIR or name another one"
-                )
+        for tp, start in (await first_missing_offsets(consumer, self._store, assigned, ends)).items():
             if start < ends[tp]:
                 consumer.seek(tp, start)
                 waiting[tp] = ends[tp]
@@ -135,10 +121,69 @@ class ProfileRestore:
         )  # fmt: skip
 
 
+@asynccontextmanager
+async def changelog_reader(settings: Settings, bootstrap: str) -> AsyncIterator[Any]:
+    """A consumer outside any group that sees only what was committed."""
+    consumer = aiokafka.AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        max_partition_fetch_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=100,
+        **kafka_arguments(settings),
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def first_missing_offsets(
+    consumer: Any, store: ProfileStore, tps: Iterable[TopicPartition], ends: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """Where to go on reading each changelog partition, after what the store has.
+
+    Raises:
+        BrokerError: the store has seen more than the changelog holds.
+    """
+    firsts: dict[TopicPartition, int] = await consumer.beginning_offsets(list(tps))
+    starts = dict[TopicPartition, int]()
+    for tp, first in firsts.items():
+        have = store.persisted_offset(tp)
+        if have is not None and have >= ends[tp]:
+            raise BrokerError(
+                f"expected the changelog {tp.topic} partition {tp.partition} to reach offset {have}, which the "
+                f"local store has seen, got an end of {ends[tp]}: the topic was deleted and made anew, or "
+                "DATA_DIR belongs to another cluster; empty DATA_DIR or name another one"
+            )
+        starts[tp] = first if have is None else max(have + 1, first)
+    return starts
+
+
 class ProfileRecovery(Recovery):
-    """Faust's recovery, with the reading done by `ProfileRestore`; standbys stay Faust's."""
+    """Faust's recovery, with the reading done by `ProfileRestore` and, for standbys, by `Standby`.
+
+    Attributes:
+        warm_partitions: those that the last assignment wants kept warm here.
+    """
 
     restore: ProfileRestore
+    warm_partitions: tuple[int, ...] = ()
+
+    async def on_rebalance(
+        self, assigned: set[Any], revoked: set[Any], newly_assigned: set[Any], generation_id: int = 0
+    ) -> None:
+        """As Faust's, which then believes that there are no standbys."""
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+        self.warm_partitions = tuple(sorted({tp.partition for tp in self.standby_tps}))
+        self.standby_tps.clear()
+        self.standbys_for_table.clear()
+
+    async def _wait(self, coro: Any, timeout: Any = None) -> None:
+        # Faust takes the end of its timeout for the end of the service: a restore that lasts longer than a broker
+        # request may would be given up without a word, and the worker would never judge.
+        await super()._wait(coro)
 
     async def _build_highwaters(self, consumer: Any, tps: set[Any], destination: Any, title: str) -> None:
         if title == "active":
@@ -168,6 +213,7 @@ class ProfileTableManager(TableManager):
     """Faust's table manager with our recovery."""
 
     restore: ProfileRestore
+    standby: Standby
 
     async def on_start(self) -> None:
         """Registers the tables at once: Faust's own second of waiting serves tables that are declared late."""
@@ -175,11 +221,28 @@ class ProfileTableManager(TableManager):
             await self._update_channels()
             await self.recovery.start()
 
+    async def on_rebalance(
+        self, assigned: set[Any], revoked: set[Any], newly_assigned: set[Any], generation_id: int = 0
+    ) -> None:
+        """As Faust's; whoever becomes the owner of a partition must find nobody else writing to its store."""
+        await self.standby.rest()
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
+
+    def on_actives_ready(self) -> None:
+        """Own profiles go first; then those of others are kept warm."""
+        super().on_actives_ready()
+        self.standby.follow(self.recovery.warm_partitions)
+
+    async def on_stop(self) -> None:
+        """Writes nothing more before the store closes."""
+        await self.standby.rest()
+        await super().on_stop()
+
     @property
-    def recovery(self) -> Recovery:
+    def recovery(self) -> ProfileRecovery:
         """The recovery service."""
         if self._recovery is None:
             recovery = ProfileRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
             recovery.restore = self.restore
             self._recovery = recovery
-        return self._recovery
+        return cast(ProfileRecovery, self._recovery)

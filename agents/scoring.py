@@ -24,8 +24,12 @@ from fraudstream.topics import changelog_topic
 
 log = logging.getLogger(__name__)
 
-SLICE_RECORDS = 1024
-"""The event loop is let go after this many records, so that /health and /predict stay quick under a backlog."""
+SLICE_RECORDS = 512
+"""The event loop is let go after this many records, so that /health and /predict stay quick under a backlog; half as
+many cost 5 to 10 % more CPU per event."""
+
+LOOP_TURNS = 6
+"""A request takes several turns of the loop (accept, read, handle, write): all of them between two slices."""
 
 
 BACKLOG_RECORDS = 5_000
@@ -83,12 +87,16 @@ class Scoring:
         self.processed = 0
         self.positions: dict[int, int] = {}
         self.judged_ms: dict[int, int] = {}
-        self.last_progress_s = time.monotonic()
 
     def hand_over(self, event: Event) -> int:
         """Keeps a chunk for the next `take`; returns how many wait."""
         self._waiting.append(event)
         return len(self._waiting)
+
+    def is_busy(self) -> bool:
+        """Whether something that was handed over is not judged, or something judged not committed."""
+        is_committing = self._commit is not None and not self._commit.done()
+        return bool(self._waiting) or self._lock.locked() or is_committing
 
     async def take(self) -> None:
         """Judges the chunks that wait together and sends what follows; checkpoints when it is time.
@@ -124,14 +132,13 @@ class Scoring:
             self._show(outcome, took_s)
             clock.done("observe")
             self._metrics.observe_stages(clock)
-            await asyncio.sleep(0)
+            await _let_others()
         for event in events:
             self._events.append(event)
             self._next_offsets[event.message.partition] = event.message.offset + 1
             self.judged_ms[event.message.partition] = event.value[-1].timestamp
         self.positions.update(self._next_offsets)
         self.processed += len(records)
-        self.last_progress_s = time.monotonic()
 
     def _show(self, outcome: Outcome, took_s: float) -> None:
         """Shows a batch to whoever watches; that must never stop what is watched."""
@@ -239,6 +246,11 @@ class Scoring:
         if self.on_verdicts_committed is not None and verdicts:
             self.on_verdicts_committed(verdicts)
         self._metrics.end_commit(time.monotonic() - started_s)
+
+
+async def _let_others() -> None:
+    for _ in range(LOOP_TURNS):
+        await asyncio.sleep(0)
 
 
 def give_up(error: Exception) -> None:

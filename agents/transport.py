@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+from fraudstream.agents.membership import Membership
 
 FETCH_WAIT_MS = 50
 """How long a broker may wait for records; Faust's fixed 1,500 ms would delay shutdown and the first record."""
@@ -61,6 +63,12 @@ class ChunkSchema(faust.Schema):  # type: ignore[type-arg]
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The consumer's thread: waits briefly, and never hands over what a producer aborted."""
 
+    async def on_start(self) -> None:
+        """Starts the client; nothing is subscribed to yet."""
+        await super().on_start()
+        owner, client = cast(ChunkConsumer, self.consumer), cast(Any, self._consumer)
+        owner.membership.watch(client._coordinator)
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
@@ -78,6 +86,7 @@ class ChunkConsumer(driver.Consumer):
     commits_in_transaction: ClassVar[bool]
     before_assigned: ClassVar[PartitionsHook]
     before_empty: ClassVar[Callable[[], Awaitable[None]]]
+    membership: ClassVar[Membership]
 
     _epoch = 0
     _fetch_epoch = 0
@@ -233,6 +242,18 @@ class ChunkConsumer(driver.Consumer):
         return await super()._commit_offsets(of_others, start_new_transaction) if of_others else True
 
 
+def highwater(consumer: Any, tp: TP) -> int | None:
+    """The end of a partition as of the last fetch; None where it is not this consumer's, or no more.
+
+    The client's own raises in the moment in which a partition was taken away and its loss is not yet told.
+    """
+    assignment = consumer._thread._consumer._subscription.subscription.assignment
+    if assignment is None or driver.ensure_aiokafka_TP(tp) not in assignment.tps:
+        return None
+    end: int | None = assignment.state_value(driver.ensure_aiokafka_TP(tp)).highwater
+    return end
+
+
 def unread(consumer: Any, tp: TP) -> int:
     """Offsets of a partition that a read_committed reader could have been given and was not, as of the last fetch."""
     assignment = consumer._thread._consumer._subscription.subscription.assignment
@@ -251,6 +272,7 @@ def install(
     commits_in_transaction: bool,
     before_assigned: PartitionsHook,
     before_empty: Callable[[], Awaitable[None]],
+    membership: Membership,
 ) -> None:
     """Gives an app a chunked transport for one topic."""
     consumer = type(
@@ -261,6 +283,7 @@ def install(
             "commits_in_transaction": commits_in_transaction,
             "before_assigned": staticmethod(before_assigned),
             "before_empty": staticmethod(before_empty),
+            "membership": membership,
         },
     )
     transport = type("Transport", (driver.Transport,), {"Consumer": consumer})

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from faust.types import TP
 
 import fraudstream
+from fraudstream.adapters.kafka_client import broker_answers
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.transaction_recorder import TransactionRecorder
+from fraudstream.agents.liveness import Liveness, Work
+from fraudstream.agents.membership import Membership
 from fraudstream.agents.owners import WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore
 from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.scoring import Scoring, give_up
+from fraudstream.agents.standby import Standby
+from fraudstream.agents.transport import highwater, unread
 from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
-from fraudstream.web.service import AnswerStore, HealthReport
+from fraudstream.web.service import AnswerStore, HealthReport, LivenessReport
 
 STUCK_AFTER_S = 30.0
-"""A worker that has lag and judged nothing for this long is not ready, though the process lives."""
+"""A worker that gets on with nothing for this long is not ready, though the process lives."""
 
 
 class FraudWorker:
@@ -40,10 +46,13 @@ class FraudWorker:
         profiles: WorkerProfiles,
         producers: Producers,
         restore: ProfileRestore,
+        standby: Standby,
         scoring: Scoring,
         reload: ModelReload,
         recorder: TransactionRecorder,
         metrics: Metrics,
+        membership: Membership,
+        bootstrap: str,
     ) -> None:
         self._app = app
         self.settings = settings
@@ -52,8 +61,12 @@ class FraudWorker:
         self.recorder = recorder
         self._producers = producers
         self._restore = restore
+        self._standby = standby
         self._scoring = scoring
         self._reload = reload
+        self._membership = membership
+        self._has_assignment = False
+        self._liveness = Liveness(settings.liveness_stall_s, self._work, lambda: broker_answers(settings, bootstrap))
 
     async def fence(self, assigned: set[TP]) -> None:
         """Takes over the assigned partitions, before anything of them is read."""
@@ -63,6 +76,7 @@ class FraudWorker:
             )
         except Exception as error:  # the client would log it and go on, unfenced
             give_up(error)
+        self._has_assignment = True
 
     async def stop(self) -> None:
         """Lets the producers go."""
@@ -76,20 +90,16 @@ class FraudWorker:
             await asyncio.sleep(self.settings.checkpoint_interval_s / 2)
             await self._scoring.tick()
 
-    def partitions(self) -> tuple[int, ...]:
-        """Source partitions that this worker owns."""
-        return tuple(sorted(self._producers.owned()))
-
     def lag(self) -> int:
         """Records that wait in the owned partitions, as far as the consumer knows."""
         return sum(self._lags().values())
 
     def _lags(self) -> dict[int, int]:
         consumer, waiting = self._app.consumer, {}
-        for partition in self.partitions():
+        for partition in self._producers.partitions():
             tp = TP(self.settings.transactions_topic, partition)
             judged = self._scoring.positions.get(partition) or consumer._committed_offset[tp] or 0
-            waiting[partition] = max((consumer.highwater(tp) or 0) - judged, 0)
+            waiting[partition] = max((highwater(consumer, tp) or 0) - judged, 0)
         return waiting
 
     def note_state(self) -> None:
@@ -107,33 +117,71 @@ class FraudWorker:
         self.metrics.restore_total.set(progress.total)
         self.metrics.restore_seconds.set(progress.seconds())
 
-    def health(self) -> HealthReport:
-        """The worker's state now."""
-        progress = self._restore.progress
-        problems: list[str] = []
-        partitions = self.partitions()
-        lag = 0
+    async def watch_liveness(self) -> None:
+        """Looks for a standstill, for as long as the process lives."""
+        await self._liveness.watch()
+
+    def liveness(self) -> LivenessReport:
+        """Whether a restart would mend anything."""
+        return self._liveness.report()
+
+    def _work(self) -> Work | None:
+        progress, partitions = self._restore.progress, self._producers.partitions()
+        if self._membership.is_silent():
+            return Work(self._membership.heard_s, "the consumer group does not confirm this worker")
         if not partitions:
-            problems.append("no partitions are assigned to this worker yet")
+            return None
+        if not self._app.tables.actives_ready:
+            return Work(("restored", progress.restored), "profiles are not restored")
+        if self._scoring.is_busy() or self._app.consumer.queued_chunks() or self._unread():
+            return Work(("judged", self._scoring.processed), "transactions wait and none is judged")
+        return None
+
+    def _unread(self) -> int:
+        topic = self.settings.transactions_topic
+        return sum(unread(self._app.consumer, TP(topic, partition)) for partition in self._producers.partitions())
+
+    def _without_partitions(self) -> str:
+        if not self._has_assignment:
+            return "no partitions are assigned to this worker yet"
+        workers = len(self._app.assignor.external_topic_distribution)
+        return (
+            f"this worker has nothing to do: all {self.settings.topic_partitions} partitions are with others of the "
+            f"{workers} workers; it takes over when one of them ends"
+        )
+
+    def _problems(self) -> Iterator[str]:
+        progress = self._restore.progress
+        if self._membership.problem is not None:
+            yield f"the consumer group refuses this worker: {self._membership.problem}"
+        if self._membership.is_silent():
+            silent_s = time.monotonic() - self._membership.heard_s
+            yield f"no word from Kafka's group coordinator for {silent_s:.0f} s"
+        if not self._producers.partitions():
+            yield self._without_partitions()
         elif not self._app.tables.actives_ready:
-            problems.append(
+            yield (
                 f"profiles are being restored ({progress.restored} of at most {progress.total} records)"
                 if progress.is_running
                 else "profiles are not restored yet"
             )
-        else:
-            lag = self.lag()
-            idle_s = time.monotonic() - self._scoring.last_progress_s
-            if lag and idle_s > STUCK_AFTER_S:
-                problems.append(f"{lag} transactions wait and none was judged for {idle_s:.0f} s")
+        elif self._liveness.still_s > STUCK_AFTER_S:
+            yield f"{self.lag()} transactions wait and none was judged for {self._liveness.still_s:.0f} s"
+
+    def health(self) -> HealthReport:
+        """The worker's state now."""
+        progress, partitions = self._restore.progress, self._producers.partitions()
+        problems = tuple(self._problems())
         return HealthReport(
             ready=not problems,
-            problems=tuple(problems),
+            problems=problems,
             partitions=partitions,
-            lag=lag,
+            lag=self.lag() if partitions and self._app.tables.actives_ready else 0,
             processed=self._scoring.processed,
             restored=progress.restored,
             restoring=progress.is_running,
+            standby=self._standby.partitions,
+            standby_behind=self._standby.behind(),
             model_version=self._scoring.detector.model_version,
             model_problem=self._reload.problem,
             version=fraudstream.__version__,

@@ -120,6 +120,20 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_rate(rate_per_s: float | None, source: str) -> float | None:
+    """The rate itself, if a key may have it.
+
+    Args:
+        source: begins the error.
+
+    Raises:
+        SettingsError: it is negative, NaN or infinite.
+    """
+    if rate_per_s is not None and not (math.isfinite(rate_per_s) and rate_per_s >= 0):
+        raise SettingsError(f"{source}: expected a rate of 0 or more transactions a second, got {rate_per_s:g}")
+    return rate_per_s
+
+
 def _entry(line: str, source: str) -> KeyEntry:
     parts = line.split(":")
     expected = f"{source}: expected NAME:SHA256_HEX[:RATE]"
@@ -133,6 +147,4 @@ def _entry(line: str, source: str) -> KeyEntry:
         rate = float(parts[2]) if len(parts) == _MOST_PARTS else None
     except ValueError:
         rate = math.nan
-    if rate is not None and not (math.isfinite(rate) and rate >= 0):
-        raise SettingsError(f"{expected}, got a rate that is not a number from 0")
-    return KeyEntry(parts[0], bytes.fromhex(parts[1]), rate)
+    return KeyEntry(parts[0], bytes.fromhex(parts[1]), check_rate(rate, source))

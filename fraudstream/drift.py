@@ -1,7 +1,7 @@
-"""How far the last hour's scores and features have moved from the training traffic; measured on a sample, no clock here.
+"""How far the last hour's scores and features have moved from the training traffic, measured on a sample.
 
-The reference comes with the model: scores are ranks among training rows, so each tenth of [0, 1] holds a tenth of them;
-features have the autoencoder's knots, which are quantiles of every model input.
+The reference comes with the model: scores are ranks among training rows, so each tenth of [0, 1] holds a tenth of
+them; features have the autoencoder's knots, which are quantiles of every model input.
 """
 
 from __future__ import annotations

@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     kafka_sasl_password: SecretStr | None = None
     kafka_ssl_cafile: Path | None = Field(None, description="CA bundle for SSL; absent: the system's")
     kafka_session_timeout_s: float = Field(10.0, gt=0, description="a worker silent for this long loses its partitions")
+    kafka_group_instance_id: str | None = Field(
+        None,
+        max_length=249,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="a name of this worker's own, kept over restarts: back in time, it gets its partitions at once",
+    )
     app_id: str = Field(
         "fraudstream", min_length=1, description="consumer group, and prefix of changelog and transactional ids"
     )
@@ -55,6 +61,12 @@ class Settings(BaseSettings):
         0.1, ge=0.02, le=60, description="one Kafka transaction per partition and interval"
     )
     allowed_lateness_s: int = Field(3600, ge=0, le=30 * 86400, description="later events are scored and marked late")
+    standby_replicas: int = Field(
+        0, ge=0, description="other workers that keep each partition's profiles warm; the same for all workers"
+    )
+    liveness_stall_s: float = Field(
+        90.0, ge=1, description="/health/live says no after a standstill of this length that a restart could mend"
+    )
     profile_cache_size: int = Field(50_000, ge=0, description="profiles kept in memory before RocksDB is asked")
 
     # Model
@@ -169,6 +181,7 @@ class Settings(BaseSettings):
         "redis_ssl_cafile",
         "worker_url",
         "scorer",
+        "kafka_group_instance_id",
         mode="before",
     )
     @classmethod

@@ -1,4 +1,4 @@
-"""JSON Schemas of what travels on the topics, made from the wire types; no field may be described here a second time.
+"""JSON Schemas of what travels on the topics and over HTTP, made from its types; no field may be described here again.
 
 What a type cannot say is added: rules between fields, what the stream narrows, and headers, which have no type.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ _FILES = {
     "verdict-headers": "VerdictHeaders",
     "dead-letter-headers": "DeadLetterHeaders",
 }
-_ATTRIBUTE = re.compile(r"^ {4}(\w+): ")
+_ATTRIBUTE = re.compile(r"^ {4}(\w+(?:, \w+)*): ")
 _UTC_TIME: Schema = {"type": "string", "format": "date-time", "pattern": "Z$"}
 
 
@@ -40,12 +40,26 @@ def components(ref_template: str) -> dict[str, Schema]:
     Args:
         ref_template: how one refers to another, such as `#/components/schemas/{name}`.
     """
-    _, found = msgspec.json.schema_components(_TYPES, ref_template=ref_template)
-    for kind in _TYPES:
-        _describe(found[kind.__name__], kind)
-    _both_or_neither(found["Transaction"], "latitude", "longitude")
+    found = described(_TYPES, ref_template)
     _narrow_to_the_stream(found["Verdict"])
     return found | {"VerdictHeaders": _verdict_headers(), "DeadLetterHeaders": _dead_letter_headers()}
+
+
+def described(types: Sequence[type[msgspec.Struct]], ref_template: str) -> dict[str, Schema]:
+    """The schema of each type by name, with what its docstring says and what no type can say.
+
+    Args:
+        types: they and all that they hold.
+        ref_template: as for `components`.
+    """
+    _, found = msgspec.json.schema_components(types, ref_template=ref_template)
+    for kind in types:
+        for ancestor in reversed(kind.__mro__):
+            if issubclass(ancestor, msgspec.Struct) and ancestor is not msgspec.Struct:
+                _describe(found[kind.__name__], ancestor)
+    if Transaction in types:
+        _both_or_neither(found["Transaction"], "latitude", "longitude")
+    return found
 
 
 def json_schemas() -> dict[str, Schema]:
@@ -78,16 +92,17 @@ def _describe(schema: Schema, kind: type[msgspec.Struct]) -> None:
     """Takes the descriptions of a type and its fields out of its docstring."""
     summary, _, attributes = inspect.getdoc(kind).partition("\n\nAttributes:\n")  # type: ignore[union-attr]
     schema["description"] = " ".join(summary.split())
-    name = ""
+    names = ""
     said: dict[str, str] = {}
     for line in attributes.splitlines():
         begun = _ATTRIBUTE.match(line)
-        name = begun[1] if begun else name
-        said[name] = line[begun.end() :] if begun else f"{said[name]} {line.strip()}"
-    for field, text in said.items():
-        own = schema["properties"][field]
-        inside = {"allOf": [own]} if "$ref" in own else own  # draft 7 reads nothing beside a $ref
-        schema["properties"][field] = {"description": text[0].upper() + text[1:], **inside}
+        names = begun[1] if begun else names
+        said[names] = line[begun.end() :] if begun else f"{said[names]} {line.strip()}"
+    for names, text in said.items():
+        for field in names.split(", "):
+            own = schema["properties"][field]
+            inside = {"allOf": [own]} if "$ref" in own else own  # draft 7 reads nothing beside a $ref
+            schema["properties"][field] = {"description": text[0].upper() + text[1:], **inside}
 
 
 def _both_or_neither(schema: Schema, *names: str) -> None:

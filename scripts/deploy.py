@@ -4,7 +4,7 @@
         --endpoint https://fraud.example --prometheus http://prometheus:9090
 
 Needs Python 3.11, helm and kubectl on the PATH and nothing else. Steps: preflight, canary, watch, promote, watch,
-smoke. Whatever fails after the first change, a signal to this process included, goes back to the revision that served before.
+smoke. Whatever fails after the first change, a signal to this process included, goes back to the revision before.
 Exit codes: 0 the version serves, 1 it does not and the old one serves again, 2 wrong use, nothing was changed,
 3 going back failed or there is nothing to go back to: a person must look.
 """

@@ -35,6 +35,8 @@ PATHS = {
     "/predict/batch": "post",
     "/profiles/{user_id}": "get",
     "/health": "get",
+    "/health/live": "get",
+    "/health/ready": "get",
     "/metrics": "get",
 }
 SHARES = ("anomaly_score", "threshold", "confidence")
@@ -176,6 +178,11 @@ def health(target: Target) -> str:
     said = answer.json()
     expect(said.get("ready") is True and not said.get("problems"), "ready and no problems", said)
     expect(said.get("model_version"), "the version of a model", said)
+    ready = target.ask("GET", "/health/ready")
+    expect(ready.status == http.HTTPStatus.OK, "status 200 of /health/ready", ready.status)
+    live = target.ask("GET", "/health/live")
+    expect(live.status == http.HTTPStatus.OK and live.json().get("alive") is True, "it alive", live.body)
+    target.public["/health/live"] = live.body
     return f"version {said.get('version')}, model {said['model_version']}, lag {said.get('lag')}"
 
 
@@ -534,14 +541,26 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--wait", type=float, default=0.0, help="seconds to wait until it is ready (default 0)")
     parser.add_argument("--record", action="store_true", help="also put one payment into the stream")
     options = parser.parse_args(argv)
-    parts = urlsplit(options.endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not is_address(options.endpoint):
         parser.error(f"--endpoint: expected http://HOST[:PORT] or https://HOST[:PORT], got {options.endpoint!r}")
+    if not (options.api_key.isascii() and options.api_key.isprintable()):
+        parser.error("--api-key: expected ASCII letters, digits and signs; is there a line's end in it?")
+    if options.timeout <= 0:
+        parser.error("--timeout: expected more than 0 seconds")
     if min(options.requests, options.connections) < 1:
         parser.error("--requests and --connections: expected at least 1")
     if options.json is not None and not options.json.absolute().parent.is_dir():
         parser.error(f"--json: expected a file in a directory that exists, {options.json.parent} does not")
     return options
+
+
+def is_address(text: str) -> bool:
+    """Whether the deployment can be asked there."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as a port of 99999
+        return False
 
 
 def main(argv: list[str] | None = None) -> int:

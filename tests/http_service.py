@@ -23,7 +23,7 @@ from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
 from fraudstream.web.mount import mount
 from fraudstream.web.profile_source import FoundProfile
-from fraudstream.web.service import AnswerStore, HealthReport, Recorder
+from fraudstream.web.service import AnswerStore, HealthReport, LivenessReport, Recorder
 
 JSON = {"Content-Type": "application/json"}
 EXAMPLE: dict[str, Any] = {
@@ -69,10 +69,15 @@ class Process:
     answers: AnswerStore | None = None
     metrics: Metrics = field(default_factory=Metrics)
     problems: tuple[str, ...] = ()
+    standstill: str | None = None
 
     def health(self) -> HealthReport:
         """Ready unless a test says otherwise."""
         return HealthReport(not self.problems, self.problems, self.detector.model_version, "test", role="api")
+
+    def liveness(self) -> LivenessReport:
+        """Alive unless a test says otherwise."""
+        return LivenessReport(self.standstill is None, self.standstill)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +26,7 @@ from fraudstream.adapters import metric_catalogue as catalogue
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-disable_created_metrics()  # a series more for each counter, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody asks for
 
 
 class Instruments:
@@ -86,7 +87,7 @@ class BatchHistogram(Collector):
         self._sums = np.zeros(rows)
         self._firsts = np.arange(rows) * self._width
 
-    def add(self, values: NDArray[np.float64]) -> None:
+    def add(self, values: NDArray[np.floating[Any]]) -> None:
         """Counts values (n,) of a metric without labels."""
         at = np.searchsorted(self._limits, values)  # the first limit that is not below the value
         self._counts += np.bincount(at, minlength=self._width)

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
 from fraudstream.errors import BrokerError, SettingsError
 from fraudstream.settings import Settings
 
 TCP_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 5.0
 MAX_PORT = 65_535
 
 
@@ -71,6 +75,20 @@ async def servers_that_answer(bootstrap: str) -> list[str]:
     if not answering:
         raise BrokerError(unreachable(bootstrap, ", ".join(dict.fromkeys(map(str, failures)))))
     return answering
+
+
+async def broker_answers(settings: Settings, bootstrap: str) -> bool:
+    """Whether any of the servers really answers; one that only takes connections does not."""
+    with collected_log():
+        client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id="fraudstream-probe", **kafka_arguments(settings))
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await client.bootstrap()
+        except (KafkaError, OSError, TimeoutError):
+            return False
+        finally:
+            await client.close()
+    return True
 
 
 @contextmanager

@@ -44,8 +44,16 @@ class ProfileCache(Protocol):
         """Changes when what was put may be gone: another process keeps the copies now."""
         ...
 
-    async def mark_complete(self, partitions: Iterable[int]) -> None:
-        """Notes that every user of these source partitions has a copy."""
+    async def losses(self) -> str:
+        """Changes whenever a copy may have gone before its time: with the identity, or to make room."""
+        ...
+
+    async def mark_complete(self, partitions: Iterable[int], losses: str) -> None:
+        """Notes that every user of these source partitions has a copy.
+
+        Args:
+            losses: what `losses` said before the first of the copies was put.
+        """
         ...
 
     async def mark_incomplete(self, partitions: Iterable[int]) -> None:
@@ -53,7 +61,11 @@ class ProfileCache(Protocol):
         ...
 
     async def incomplete(self, partitions: Sequence[int]) -> list[int]:
-        """Those of the partitions some of whose users may lack a copy."""
+        """Those of the partitions that are not marked complete."""
+        ...
+
+    async def has_everyone(self, partitions: Sequence[int]) -> bool:
+        """Whether every user of the partitions has a copy: all are marked, and nothing was lost since."""
         ...
 
     async def close(self) -> None:
@@ -73,7 +85,8 @@ class MemoryProfileCache:
         self._size = size
         self._ttl_s = ttl_s
         self._copies: OrderedDict[bytes, CachedProfile] = OrderedDict()
-        self._complete: set[int] = set()
+        self._complete: dict[int, str] = {}
+        self._let_go = 0
 
     async def get(self, keys: Sequence[bytes]) -> list[CachedProfile | None]:
         """As the protocol says."""
@@ -104,23 +117,34 @@ class MemoryProfileCache:
         self._copies.move_to_end(key)
         if len(self._copies) > self._size:
             self._copies.popitem(last=False)
+            self._let_go += 1
         return True
 
     async def identity(self) -> str:
         """As the protocol says."""
         return "process"
 
-    async def mark_complete(self, partitions: Iterable[int]) -> None:
+    async def losses(self) -> str:
         """As the protocol says."""
-        self._complete.update(partitions)
+        return str(self._let_go)
+
+    async def mark_complete(self, partitions: Iterable[int], losses: str) -> None:
+        """As the protocol says."""
+        self._complete |= dict.fromkeys(partitions, losses)
 
     async def mark_incomplete(self, partitions: Iterable[int]) -> None:
         """As the protocol says."""
-        self._complete.difference_update(partitions)
+        for partition in partitions:
+            self._complete.pop(partition, None)
 
     async def incomplete(self, partitions: Sequence[int]) -> list[int]:
         """As the protocol says."""
         return [partition for partition in partitions if partition not in self._complete]
+
+    async def has_everyone(self, partitions: Sequence[int]) -> bool:
+        """As the protocol says."""
+        losses = await self.losses()
+        return all(self._complete.get(partition) == losses for partition in partitions)
 
     async def close(self) -> None:
         """As the protocol says."""

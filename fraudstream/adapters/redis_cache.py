@@ -73,11 +73,17 @@ class RedisProfileCache:
             server: dict[str, Any] = await self._client.info("server")
         return str(server["run_id"])
 
-    async def mark_complete(self, partitions: Iterable[int]) -> None:
-        """As the protocol says."""
+    async def losses(self) -> str:
+        """As the protocol says: Redis' run id, and how many keys it has let go for want of memory."""
+        with _translated():
+            info: dict[str, Any] = await self._client.info()
+        return f"{info['run_id']}:{info['evicted_keys']}"
+
+    async def mark_complete(self, partitions: Iterable[int], losses: str) -> None:
+        """As the protocol says; a mark goes before the copies do, whose time began earlier."""
         with _translated():
             for partition in partitions:
-                await self._client.set(f"{self._marks}{partition}", b"1", px=self._ttl_ms)
+                await self._client.set(f"{self._marks}{partition}", losses, px=max(self._ttl_ms // 2, 1))
 
     async def mark_incomplete(self, partitions: Iterable[int]) -> None:
         """As the protocol says."""
@@ -88,14 +94,23 @@ class RedisProfileCache:
 
     async def incomplete(self, partitions: Sequence[int]) -> list[int]:
         """As the protocol says."""
-        names = [f"{self._marks}{partition}" for partition in partitions]
-        with _translated():
-            marks = await self._client.mget(names) if names else []
+        marks = await self._marks_of(partitions)
         return [partition for partition, mark in zip(partitions, marks, strict=True) if mark is None]
+
+    async def has_everyone(self, partitions: Sequence[int]) -> bool:
+        """As the protocol says."""
+        losses = (await self.losses()).encode()
+        return all(mark == losses for mark in await self._marks_of(partitions))
 
     async def close(self) -> None:
         """As the protocol says."""
         await self._client.aclose()
+
+    async def _marks_of(self, partitions: Sequence[int]) -> list[bytes | None]:
+        names = [f"{self._marks}{partition}" for partition in partitions]
+        with _translated():
+            marks: list[bytes | None] = await self._client.mget(names) if names else []
+        return marks
 
 
 class _translated:  # noqa: N801  reads as a statement

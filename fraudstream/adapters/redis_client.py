@@ -122,7 +122,7 @@ class RedisFacts:
             return f"its policy is {self.policy}: when it is full it refuses new copies, and old ones grow older", BOUND
         if self.evicted:
             return (
-                f"it let {self.evicted} keys go for want of memory, and who is gone is judged as never seen by the API",
+                f"it let {self.evicted} keys go for want of memory: who has no copy may be known or new",
                 "give it more memory (maxmemory), or set a shorter PROFILE_TTL_S",
             )
         return None

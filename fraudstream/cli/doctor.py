@@ -69,6 +69,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     kafka = _kafka(settings)
     yield kafka
     yield _topics(settings, reachable=kafka.status == "ok")
+    yield _workers(settings, reachable=kafka.status == "ok")
     yield _model(settings)
     yield _data_dir(settings)
     yield _redis(settings)
@@ -112,6 +113,24 @@ def _topics(settings: Settings, *, reachable: bool) -> Check:
         found = "; ".join(f"{one.topic}: {one.wrong}" for one in problems)
         return Check("topics", "failed", found, "\n".join(dict.fromkeys(one.mend for one in problems)))
     return Check("topics", "ok", "all are there, with the right partitions and policies")
+
+
+def _workers(settings: Settings, *, reachable: bool) -> Check:
+    if settings.kafka_servers is None or not reachable:
+        return Check("workers", "skipped", "no broker to ask who is in the group")
+    from fraudstream.adapters.consumer_group import live_members
+
+    try:
+        workers = len(asyncio.run(live_members(settings, settings.kafka_servers)))
+    except FraudstreamError as error:
+        return Check("workers", "failed", str(error), "mend the connection to Kafka")
+    partitions = settings.topic_partitions
+    found = f"{workers} in the group {settings.app_id}, for {partitions} partitions"
+    if workers > partitions:
+        return Check("workers", "ok", f"{found}: {workers - partitions} without work", f"run at most {partitions}")
+    if 0 < workers <= settings.standby_replicas:
+        return Check("workers", "ok", f"{found}: too few for STANDBY_REPLICAS={settings.standby_replicas}", "run more")
+    return Check("workers", "ok", found)
 
 
 def _model(settings: Settings) -> Check:

@@ -37,6 +37,7 @@ def keys() -> None:
 def add(name: str, rate: float | None, file: Path | None, json_file: Path | None) -> None:
     """Makes a key for NAME and shows it, this once."""
     path = _path(file)
+    api_keys.check_rate(rate, "--rate")
     entries = _entries(path)
     if any(entry.name == api_keys.check_name(name) for entry in entries):
         raise SettingsError(f"{path}: has a key of {name} already; remove it first, or add another name beside it")

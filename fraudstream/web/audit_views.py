@@ -1,4 +1,4 @@
-"""The HTTP face of the audit sink: GET /health and GET /metrics; no evidence leaves through here."""
+"""The HTTP face of the audit sink: GET /health, its two probes and GET /metrics; no evidence leaves through here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import msgspec
 from aiohttp import web
 
 from fraudstream.adapters.audit_metrics import CONTENT_TYPE, AuditMetrics
+from fraudstream.web.service import LivenessReport
+from fraudstream.web.status import liveness_response
 
 RETRY_AFTER_S = 2
 JSON = "application/json"
@@ -44,6 +46,10 @@ class Sink(Protocol):
         """The sink's state now."""
         ...
 
+    def liveness(self) -> LivenessReport:
+        """Whether a restart would mend anything."""
+        ...
+
 
 class AuditViews:
     """The handlers of one sink."""
@@ -55,6 +61,8 @@ class AuditViews:
     def mount(self, app: web.Application) -> None:
         """Adds the routes."""
         app.router.add_get("/health", self.health)
+        app.router.add_get("/health/live", self.live)
+        app.router.add_get("/health/ready", self.health)
         app.router.add_get("/metrics", self.metrics)
 
     async def health(self, _request: web.Request) -> web.Response:
@@ -63,6 +71,10 @@ class AuditViews:
         status = HTTPStatus.OK if report.ready else HTTPStatus.SERVICE_UNAVAILABLE
         headers = {} if report.ready else {"Retry-After": str(RETRY_AFTER_S)}
         return web.Response(body=msgspec.json.encode(report), status=status, content_type=JSON, headers=headers)
+
+    async def live(self, _request: web.Request) -> web.Response:
+        """200 unless the sink stands still and a restart could mend it."""
+        return liveness_response(self._sink.liveness())
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """All metrics in Prometheus' text format."""

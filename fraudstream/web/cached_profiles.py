@@ -31,7 +31,7 @@ class CachedProfiles:
     Args:
         cache: is asked for every request, so that its newest copies are seen.
         copies: what came from there before, for the time when it is down.
-        partitions: all source partitions; a user without a copy is new where each of them is complete.
+        partitions: all source partitions; a user without a copy is new where the cache has everyone of them.
         timeout_s: how long the cache may take.
     """
 
@@ -156,7 +156,7 @@ class CachedProfiles:
             self._look_at_s = now_s + LOOK_AGAIN_S
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    self._is_complete = not await self._cache.incomplete(self._partitions)
+                    self._is_complete = await self._cache.has_everyone(self._partitions)
             except (CacheUnavailable, TimeoutError) as error:
                 self._fail(error)
         return self._is_complete

@@ -89,6 +89,8 @@ HEALTH: dict[str, Any] = {
     "processed": 120_431,
     "restored": 0,
     "restoring": False,
+    "standby": [],
+    "standby_behind": 0,
     "model_problem": None,
 }
 NOT_READY: dict[str, Any] = HEALTH | {
@@ -96,4 +98,9 @@ NOT_READY: dict[str, Any] = HEALTH | {
     "problems": ["no partitions are assigned to this worker yet"],
     "partitions": [],
     "processed": 0,
+}
+ALIVE: dict[str, Any] = {"alive": True, "problem": None}
+NOT_ALIVE: dict[str, Any] = {
+    "alive": False,
+    "problem": "transactions wait and none is judged, for 91 s while the broker answers",
 }

@@ -170,4 +170,4 @@ def _with_profile(verdict: Verdict | FraudstreamError, found: FoundProfile | Non
         return verdict
     if found is None:
         return struct_replace(verdict, degraded=(PROFILE, *verdict.degraded)), None
-    return verdict, ProfileUsed(found.origin, found.age_s)
+    return verdict, ProfileUsed(found.origin, round(found.age_s, 3))

@@ -76,7 +76,7 @@ def _translated(raised: web.HTTPException, request_id: str) -> web.StreamRespons
     if reason is None:
         return Trouble("invalid_parameter", raised.reason).response(request_id)
     allowed = {"Allow": raised.headers["Allow"]} if "Allow" in raised.headers else {}
-    detail = f"expected one of {allowed['Allow']}" if allowed else f"{raised.reason}: see /docs for what there is"
+    detail = f"expected one of {allowed['Allow']}" if allowed else "expected a path that /docs shows"
     return Trouble(reason, detail, allowed).response(request_id)
 
 

@@ -7,7 +7,7 @@ import logging
 
 from aiohttp import web
 
-from fraudstream.web import docs_page, predict, profiles, status
+from fraudstream.web import docs_page, not_http, predict, profiles, status
 from fraudstream.web.context import CONTEXT, Context
 from fraudstream.web.keyring import KeyRing
 from fraudstream.web.middleware import around
@@ -31,10 +31,13 @@ def mount(app: web.Application, service: Service) -> None:
     """
     app[CONTEXT] = Context(service, KeyRing(service.settings), Predictor(service))
     app.middlewares.append(around)
+    not_http.quieten()
     app.router.add_post("/predict", predict.predict)
     app.router.add_post("/predict/batch", predict.predict_batch)
     app.router.add_get("/profiles/{user_id}", profiles.profile)
     app.router.add_get("/health", status.health)
+    app.router.add_get("/health/live", status.live)
+    app.router.add_get("/health/ready", status.health)
     app.router.add_get("/metrics", status.metrics)
     docs_page.mount(app, has_keys=service.settings.needs_key)
 

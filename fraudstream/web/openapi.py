@@ -5,24 +5,31 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
-
 import fraudstream
 from fraudstream.transaction import MAX_ID_CHARS, SCHEMA_OF_TEXT, Transaction
+from fraudstream.verdict import MemberScores, Reason
 from fraudstream.web import examples, schema
 from fraudstream.web.auth import KEY_HEADER
 from fraudstream.web.middleware import ID_HEADER
 from fraudstream.web.predict import MAX_TIMEOUT_MS
 from fraudstream.web.problems import CONTENT_TYPE, KINDS, Problem
-from fraudstream.web.service import NOT_OWNED, HealthReport
+from fraudstream.web.service import NOT_OWNED, HealthReport, LivenessReport
+from fraudstream.wire_schemas import described
 
 TYPES = (
     Transaction,
     schema.Prediction,
+    Reason,
+    MemberScores,
+    schema.ProfileUsed,
     schema.Batch,
     schema.BatchAnswer,
+    schema.BatchItem,
     schema.ProfilePage,
+    schema.Window,
+    schema.Event,
     HealthReport,
+    LivenessReport,
     Problem,
 )
 JSON = "application/json"
@@ -61,7 +68,9 @@ def document(*, has_keys: bool) -> dict[str, Any]:
             "/predict": {"post": _predict(has_keys)},
             "/predict/batch": {"post": _batch(has_keys)},
             "/profiles/{user_id}": {"get": _profile(has_keys)},
-            "/health": {"get": _health()},
+            "/health": {"get": _health("health", "Whether the process can judge")},
+            "/health/live": {"get": _live()},
+            "/health/ready": {"get": _health("ready", "The same as /health, under a name that probes go by")},
             "/metrics": {"get": _metrics()},
         },
         "components": {"schemas": _schemas(), **(_security_schemes() if has_keys else {})},
@@ -69,8 +78,7 @@ def document(*, has_keys: bool) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, found = msgspec.json.schema_components(TYPES, ref_template=_REF)
-    found["Transaction"]["dependentRequired"] = {"latitude": ["longitude"], "longitude": ["latitude"]}
+    found = described(TYPES, _REF)
     items = found["Batch"]["properties"]["transactions"]
     items["items"] = {"anyOf": [items["items"], {"description": "anything else is answered by its problem"}]}
     return found
@@ -158,14 +166,32 @@ def _profile(has_keys: bool) -> dict[str, Any]:
     }
 
 
-def _health() -> dict[str, Any]:
+def _health(operation: str, summary: str) -> dict[str, Any]:
     return {
-        "operationId": "health",
+        "operationId": operation,
         "tags": ["operating"],
-        "summary": "Whether the process can judge",
+        "summary": summary,
         "responses": {
             "200": _answer("it can", "HealthReport", {"ready": {"value": examples.HEALTH}}),
             "503": _answer("not yet, or no more", "HealthReport", {"starting": {"value": examples.NOT_READY}}),
+        },
+        "security": [],
+    }
+
+
+def _live() -> dict[str, Any]:
+    return {
+        "operationId": "live",
+        "tags": ["operating"],
+        "summary": "Whether a restart would mend nothing",
+        "description": (
+            "A process that restores profiles, waits for partitions or cannot reach its broker is alive and not ready. "
+            "One that gets on with nothing for LIVENESS_STALL_S, although there is something and the broker answers, "
+            "is not alive; nor is one that does not answer at all."
+        ),
+        "responses": {
+            "200": _answer("leave it alone", "LivenessReport", {"alive": {"value": examples.ALIVE}}),
+            "503": _answer("restart it", "LivenessReport", {"stuck": {"value": examples.NOT_ALIVE}}),
         },
         "security": [],
     }

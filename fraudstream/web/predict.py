@@ -20,7 +20,18 @@ from fraudstream.web.schema import MAX_BATCH
 
 MAX_TIMEOUT_MS = 60_000
 PARAMETERS = ("record", "timeout_ms")
+_SHOWN_CHARS = 60
 
+_NUMBER = "a number"
+_KIND = {
+    dict: "an object",
+    list: "an array",
+    str: "a text",
+    bool: "true or false",
+    type(None): "null",
+    int: _NUMBER,
+    float: _NUMBER,
+}
 _FLAGS = {"true": True, "false": False}
 
 
@@ -39,6 +50,8 @@ class _RawAnswer(msgspec.Struct):
     results: list[_RawItem]
 
 
+_EXPECTED = f'expected {{"transactions": [1 to {MAX_BATCH} transactions]}}'
+
 _decode_batch = msgspec.json.Decoder(_RawBatch).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -53,7 +66,7 @@ async def predict(request: web.Request) -> web.Response:
         answer = (await context.predictor.predict([body], terms))[0]
         if isinstance(answer, Trouble):
             raise answer
-        context.service.metrics.predict_seconds.observe(asyncio.get_running_loop().time() - terms.started_s)
+        context.service.metrics.predict_seconds.observe(time.perf_counter() - terms.started_s)
         return web.Response(body=answer, content_type=JSON)
 
 
@@ -80,24 +93,29 @@ async def predict_batch(request: web.Request) -> web.Response:
 def _items(body: bytes) -> list[bytes]:
     try:
         return [bytes(one) for one in _decode_batch(body).transactions]
-    except msgspec.ValidationError as error:
-        at_list = "`$.transactions`" in str(error)
-        reason = (
-            "missing_field" if "missing" in str(error) else "bad_length" if "length" in str(error) else "wrong_type"
-        )
-        where = "transactions" if at_list or reason == "missing_field" else "message"
-        raise Trouble(
-            reason, f'{where}: expected {{"transactions": [1 to {MAX_BATCH} transactions]}}, got {error}'
-        ) from None
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        raise _unfit_batch(body) from None
+
+
+def _unfit_batch(body: bytes) -> Trouble:
+    """Why a body is no batch."""
+    try:
+        found = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise Trouble(
-            "malformed_json", f'message: expected {{"transactions": [1 to {MAX_BATCH} transactions]}}, got {error}'
-        ) from None
+        return Trouble("malformed_json", f"message: {_EXPECTED}, got what is no JSON ({error})")
+    if not isinstance(found, dict):
+        return Trouble("wrong_type", f"message: {_EXPECTED}, got {_KIND[type(found)]}")
+    if "transactions" not in found:
+        return Trouble("missing_field", f"transactions: {_EXPECTED}, the field is missing")
+    items = found["transactions"]
+    if isinstance(items, list):
+        return Trouble("bad_length", f"transactions: {_EXPECTED}, got {len(items)}")
+    return Trouble("wrong_type", f"transactions: {_EXPECTED}, got {_KIND[type(items)]}")
 
 
 def _terms(request: web.Request) -> Terms:
     given = parameters(request, PARAMETERS)
-    started_s = asyncio.get_running_loop().time()
+    started_s, loop_s = time.perf_counter(), asyncio.get_running_loop().time()
     record = _FLAGS.get(given.get("record", "false"))
     if record is None:
         raise Trouble("invalid_parameter", "record: expected true or false")
@@ -107,7 +125,7 @@ def _terms(request: web.Request) -> Terms:
         timeout_ms = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_TIMEOUT_MS)) else 0
         if not 1 <= timeout_ms <= MAX_TIMEOUT_MS:
             raise Trouble("invalid_parameter", f"timeout_ms: expected a whole number from 1 to {MAX_TIMEOUT_MS}")
-        until_s = started_s + timeout_ms / 1000
+        until_s = loop_s + timeout_ms / 1000
     return Terms(time.time(), started_s, until_s, record)
 
 
@@ -120,7 +138,10 @@ def parameters(request: web.Request, known: tuple[str, ...]) -> Mapping[str, str
     query = request.query
     for name in query:
         if name not in known:
-            raise Trouble("invalid_parameter", f"query: expected only {', '.join(known) or 'nothing'}")
+            raise Trouble(
+                "invalid_parameter",
+                f"query: expected {' and '.join(known) or 'no parameters'}, got {name[:_SHOWN_CHARS]!r}",
+            )
         if len(query.getall(name)) > 1:
             raise Trouble("invalid_parameter", f"{name}: expected once")
     return query

@@ -7,6 +7,7 @@ transaction that was recorded although its caller never heard of it does no harm
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +33,7 @@ class Terms:
 
     Attributes:
         received_s: when it came, seconds since 1970.
-        started_s: when it came, by the loop's clock.
+        started_s: when it came, by time.perf_counter: the loop's clock may only count whole milliseconds.
         until_s: the loop's time after which nothing more is begun; infinite without timeout_ms.
         record: also produce the transactions to the stream.
     """
@@ -137,7 +138,7 @@ class Predictor:
         if not items:
             return []
         answers = await self._judge.judge([one.asked for one in items], self._service.profiles, terms.until_s)
-        elapsed_ms = round((asyncio.get_running_loop().time() - terms.started_s) * 1000, 3)
+        elapsed_ms = round((time.perf_counter() - terms.started_s) * 1000, 3)
         now = datetime.now(UTC)
         return [
             _trouble(answer) if isinstance(answer, FraudstreamError) else _encode(_prediction(*answer, elapsed_ms, now))

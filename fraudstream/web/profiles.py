@@ -37,7 +37,7 @@ async def profile(request: web.Request) -> web.Response:
         try:
             found = (await context.service.profiles.find([user_id.encode()]))[0]
             if found is None:
-                raise Trouble("not_ready", "the profile cannot be reached now")
+                raise Trouble("not_ready", "profile: nobody who would know can be asked; the user may be new or known")
             read = view(found.record)
         except RefusedInput as refused:
             raise Trouble.of(refused) from None

@@ -44,7 +44,11 @@ class Prediction(Verdict, frozen=True, gc=False):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """A request to /predict/batch."""
+    """A request to /predict/batch.
+
+    Attributes:
+        transactions: as /predict takes them; a bad one leaves the others alone.
+    """
 
     transactions: Annotated[list[Transaction], msgspec.Meta(min_length=1, max_length=MAX_BATCH)]
 
@@ -75,9 +79,10 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     """What a user did in one rolling window (as_of - length, as_of].
 
     Attributes:
-        count: payments.
-        amount_sum: of them, in main units.
-        amount_max: the largest, in main units; 0 without any.
+        length_s: of the window, in seconds.
+        count: payments in it.
+        amount_sum: of these payments, in main units.
+        amount_max: of the largest payment, in main units; 0 without any.
         is_cut: the profile had to drop payments that belong here: count and sum are of the rest.
     """
 
@@ -92,6 +97,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """One payment as the profile remembers it: names are kept as hashes, which cannot be read back.
 
     Attributes:
+        event_time: when it was made.
         amount: in main units.
         merchant_hash, category_hash, location_hash, device_hash: hexadecimal; null where the payment had none.
         latitude_deg, longitude_deg: in hundredths of a degree; null where the payment had none.
@@ -111,10 +117,11 @@ class ProfilePage(msgspec.Struct, frozen=True):
     """A user's rolling state in readable form.
 
     Attributes:
+        user_id: whose it is.
         as_of: event time of the user's newest payment; windows end here.
-        first_event_time: of the user's first payment.
+        first_event_time: event time of the user's first payment.
         lifetime_count: payments in the user's life.
-        lifetime_amount_sum: of them, in main units.
+        lifetime_amount_sum: of the payments in the user's life, in main units.
         windows: by name: 1h, 24h, 7d, 30d.
         hours_utc: payments in the user's life by hour of the day, 24 numbers from midnight UTC; each ends at 65,535.
         kept_count: payments that the profile still holds one by one.

@@ -36,6 +36,9 @@ class HealthReport(msgspec.Struct, frozen=True):
         lag: records that wait in them.
         processed: records judged since the start.
         restored: profiles restored since the start.
+        restoring: profiles are being restored now.
+        standby: partitions of other workers whose profiles this one keeps warm.
+        standby_behind: changelog offsets of those that are not copied yet; null while that is not known.
         model_problem: why a promoted model is not in use; the process is ready all the same, with the one before it.
     """
 
@@ -49,7 +52,21 @@ class HealthReport(msgspec.Struct, frozen=True):
     processed: int = 0
     restored: int = 0
     restoring: bool = False
+    standby: tuple[int, ...] = ()
+    standby_behind: int | None = None
     model_problem: str | None = None
+
+
+class LivenessReport(msgspec.Struct, frozen=True):
+    """What /health/live answers.
+
+    Attributes:
+        alive: the process gets on, or waits for something that a restart would not bring.
+        problem: what stands still, in words.
+    """
+
+    alive: bool
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +165,8 @@ class Service(Protocol):
 
     def health(self) -> HealthReport:
         """The state of the process now; cheap, asked at every request."""
+        ...
+
+    def liveness(self) -> LivenessReport:
+        """Whether a restart would mend anything; cheap."""
         ...

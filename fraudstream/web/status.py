@@ -1,4 +1,4 @@
-"""GET /health and GET /metrics: for supervisors and Prometheus, without a key."""
+"""GET /health, its two probes and GET /metrics: for supervisors and Prometheus, without a key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fraudstream.adapters.metrics import CONTENT_TYPE
 from fraudstream.web.body import JSON
 from fraudstream.web.context import context_of
 from fraudstream.web.problems import RETRY_AFTER_S
-from fraudstream.web.service import HealthReport
+from fraudstream.web.service import HealthReport, LivenessReport
 
 STOPPING = "the process is stopping"
 
@@ -31,6 +31,17 @@ async def health(request: web.Request) -> web.Response:
     status = HTTPStatus.OK if report.ready else HTTPStatus.SERVICE_UNAVAILABLE
     headers = {} if report.ready else {"Retry-After": str(RETRY_AFTER_S)}
     return web.Response(body=msgspec.json.encode(report), status=status, content_type=JSON, headers=headers)
+
+
+async def live(request: web.Request) -> web.Response:
+    """200 unless the process stands still and a restart could mend it; that it answers is half of the answer."""
+    return liveness_response(context_of(request).service.liveness())
+
+
+def liveness_response(report: LivenessReport) -> web.Response:
+    """The answer of every /health/live."""
+    status = HTTPStatus.OK if report.alive else HTTPStatus.SERVICE_UNAVAILABLE
+    return web.Response(body=msgspec.json.encode(report), status=status, content_type=JSON)
 
 
 async def metrics(request: web.Request) -> web.Response:

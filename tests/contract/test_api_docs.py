@@ -73,7 +73,7 @@ async def test_the_commands_of_the_page_work() -> None:
 
     record = process(detector, [Source()], lambda _partition, _key: b"").profiles[0, b"user_123"]
     asked = commands()
-    assert len(asked) == 6
+    assert len(asked) == 7
     for settings, shown in (
         (load_settings(), [words for words in asked if not any("X-API-Key" in word for word in words)]),
         (load_settings(api_keys=SecretStr("KEY")), [words for words in asked if "X-API-Key: KEY" in words]),
@@ -108,6 +108,7 @@ def test_the_page_tells_the_limits_as_they_are() -> None:
         f"ANSWERS_KEPT ({defaults['answers_kept']:,})",
         f"RECORD_TIMEOUT_S ({defaults['record_timeout_s']:.0f} s)",
         f"DRAIN_S ({defaults['drain_s']:.0f} s)",
+        f"{defaults['liveness_stall_s']:.0f} s is LIVENESS_STALL_S",
         f"1 to {MAX_TIMEOUT_MS}",
         f"the whole body within {BODY_WITHIN_S:.0f} s",
         f"the newest {NEWEST_EVENTS} payments",

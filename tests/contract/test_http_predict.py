@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import uvloop
 from pydantic import SecretStr
 
 from fraudstream import api_keys
@@ -133,6 +134,8 @@ async def test_one_bad_transaction_leaves_the_others_of_a_batch_alone(client: Cl
         (b"[]", "wrong_type"),
         (b"{}", "missing_field"),
         (b'{"transactions": {}}', "wrong_type"),
+        (b'{"transactions": {}', "malformed_json"),
+        (b"1", "wrong_type"),
         (b'{"transactions": []}', "bad_length"),
         (b'{"transactions": [' + b"{}," * 500 + b"{}]}", "bad_length"),
         (b'{"transactions": [{"a": }]}', "malformed_json"),
@@ -141,6 +144,40 @@ async def test_one_bad_transaction_leaves_the_others_of_a_batch_alone(client: Cl
 )
 async def test_a_batch_that_is_none_is_refused(client: Client, body: bytes, reason: str) -> None:
     assert "expected" in assert_problem(await client.post(body, "/predict/batch"), 400, reason)["detail"]
+
+
+async def test_a_batch_of_another_length_hears_how_long_it_is(client: Client) -> None:
+    for many in (0, 501):
+        problem = assert_problem(await client.post({"transactions": [{}] * many}, "/predict/batch"), 400, "bad_length")
+        assert problem["detail"] == f'transactions: expected {{"transactions": [1 to 500 transactions]}}, got {many}'
+
+
+async def test_what_is_no_http_is_logged_in_one_line_without_what_came(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A scanner must not fill the log with tracebacks, nor a broken client with its key and its user."""
+    with caplog.at_level("DEBUG"):
+        reader, writer = await asyncio.open_connection(client.server.host, client.server.port)
+        writer.write(b"GET /profiles/secret HTTP/1.1\r\nHost: x\r\nX-API-Key: secret\x01\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+        await writer.wait_closed()
+    (record,) = (record for record in caplog.records if record.name == "aiohttp.server")
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("answered 400 to what is no HTTP")
+    assert "secret" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_the_time_of_an_answer_is_finer_than_the_clock_of_the_workers_loop(
+    plain_environment: None, detector: Detector
+) -> None:
+    async def ask() -> list[float]:
+        async with Client(Process(load_settings(), detector)) as client:
+            return [(await client.post(named(f"t{at}"))).json()["processing_time_ms"] for at in range(5)]
+
+    times_ms = uvloop.run(ask())
+    assert any(time_ms % 1 for time_ms in times_ms), times_ms
 
 
 async def test_a_batch_may_be_500_transactions_and_does_not_hold_up_others(process_: Process) -> None:
@@ -458,7 +495,7 @@ async def test_with_keys_everything_about_somebody_needs_one(plain_environment: 
                 assert "X-API-Key" in reply.headers["WWW-Authenticate"]
         for key in ("secret-one", "secret-two"):
             assert (await client.post(EXAMPLE, X_API_Key=key)).status == 200
-        for path in ("/health", "/metrics", "/docs", "/openapi.json"):
+        for path in ("/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"):
             assert (await client.call("GET", path)).status == 200, path
 
 
@@ -596,6 +633,17 @@ async def test_a_process_that_is_not_ready_says_so(process_: Process) -> None:
             assert "restored" in assert_problem(reply, 503, "not_ready")["detail"]
             assert int(reply.headers["Retry-After"]) > 0
         assert (await client.call("GET", "/health")).status == 503
+        ready = await client.call("GET", "/health/ready")
+        assert (ready.status, ready.json()["problems"]) == (503, ["profiles are not restored yet"])
+        live = await client.call("GET", "/health/live")
+        assert (live.status, live.json()) == (200, {"alive": True, "problem": None})
+
+
+async def test_a_process_that_stands_still_says_so(process_: Process) -> None:
+    process_.standstill = "nothing gets on"
+    async with Client(process_) as client:
+        live = await client.call("GET", "/health/live")
+        assert (live.status, live.json()) == (503, {"alive": False, "problem": "nothing gets on"})
 
 
 def test_an_answer_holds_everything_that_a_verdict_holds() -> None:

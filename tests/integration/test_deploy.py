@@ -45,7 +45,7 @@ class Health(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b'{"ready": false, "reasons": ["no model"]}' if status == 503 else b'{"ready": true}')
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name is of the class above
         """Nothing: pytest's output is for failures."""
 
 

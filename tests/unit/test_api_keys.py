@@ -40,6 +40,18 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(tmp_path: Path) -> None:
     assert key not in run("list", "--file", str(file))[1]
 
 
+@pytest.mark.parametrize("rate", ["nan", "inf", "1e400"])
+def test_a_rate_that_is_no_number_leaves_the_file_as_it_was(tmp_path: Path, rate: str) -> None:
+    """Once written, the line would keep every process from starting and every key from being changed."""
+    path = tmp_path / "keys"
+    assert run("add", "a", "--file", str(path))[0] == 0
+    before = path.read_bytes()
+    code, said = run("add", "b", "--rate", rate, "--file", str(path))
+    assert code == 2
+    assert "--rate: expected a rate of 0 or more" in said
+    assert path.read_bytes() == before
+
+
 def test_keys_are_listed_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEY_HASHES_FILE", str(tmp_path / "keys"))
     assert [run("add", name)[0] for name in ("a", "b")] == [0, 0]

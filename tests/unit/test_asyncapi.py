@@ -134,7 +134,7 @@ def test_every_example_is_what_its_message_says() -> None:
                 if part in example:
                     schema = {**message[part], "components": document["components"]}
                     Draft7Validator(_inlined(schema, document)).validate(example[part])
-    assert examples == len(document["components"]["messages"]) == 4
+    assert examples == len(document["components"]["messages"]) == 5
     alert = document["components"]["messages"]["alert"]["examples"][0]["payload"]
     assert alert["anomaly_type"] == alert["reasons"][0]["code"]
     assert sum(reason["contribution"] for reason in alert["reasons"]) == pytest.approx(alert["anomaly_score"], abs=1e-6)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
 
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.profile_cache import CachedProfile, MemoryProfileCache, ProfileCache, profile_cache
+from fraudstream.adapters.redis_client import redis_client
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
 from fraudstream.web import cached_profiles
@@ -69,10 +70,38 @@ async def test_a_user_without_a_copy_is_new_only_where_the_cache_has_everyone(
 ) -> None:
     monkeypatch.setattr(cached_profiles, "LOOK_AGAIN_S", 0.0)
     source = source_on(cache)
-    await cache.mark_complete([0])
+    await cache.mark_complete([0], await cache.losses())
     assert await records(source, b"new") == [None]
-    await cache.mark_complete([1])
+    await cache.mark_complete([1], await cache.losses())
     assert await records(source, b"new", b"a") == [EMPTY, record_at(1)]
+
+
+@pytest.mark.asyncio
+async def test_a_user_without_a_copy_may_be_known_once_redis_let_someone_go(
+    cache: ProfileCache, redis: RedisServer, own_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached_profiles, "LOOK_AGAIN_S", 0.0)
+    metrics = Metrics()
+    source, client = (
+        source_on(cache, metrics),
+        redis_client(own_settings.model_copy(update={"redis_host": redis.host}), 5),
+    )
+    await cache.mark_complete(PARTITIONS, await cache.losses())
+    assert await records(source, b"new") == [EMPTY]
+    names = [f"fraudstream:{own_settings.app_id}:complete1:{partition}" for partition in PARTITIONS]
+    marks: list[Any] = await client.mget(names)
+    used = (await client.info("memory"))["used_memory"]
+    await client.config_set("maxmemory-policy", "allkeys-lru")
+    await client.config_set("maxmemory", used + 500_000)
+    for number in range(200):
+        await client.set(f"other-{number}", bytes(10_000))
+    await client.config_set("maxmemory", 0)
+    await client.mset(dict(zip(names, marks, strict=True)))  # the marks may outlive those whom they speak of
+    assert await records(source, b"new") == [None]
+    assert metrics.registry.get_sample_value("fraudstream_cache_fallbacks_total") == 1
+    await cache.mark_complete(PARTITIONS, await cache.losses())  # whoever was gone has been written again
+    assert await records(source, b"new") == [EMPTY]
+    await client.aclose()
 
 
 @pytest.mark.asyncio
@@ -81,7 +110,7 @@ async def test_while_redis_is_down_own_copies_serve_and_the_rest_is_unknown(
 ) -> None:
     metrics = Metrics()
     source = source_on(cache, metrics)
-    await cache.mark_complete(PARTITIONS)
+    await cache.mark_complete(PARTITIONS, await cache.losses())
     await source.find([b"a"])
     redis.kill()
     assert await records(source, b"a", b"b") == [record_at(1), None]

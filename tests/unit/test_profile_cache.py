@@ -85,8 +85,10 @@ async def test_a_copy_that_is_as_new_is_taken_again_and_is_young(cache: ProfileC
 @pytest.mark.asyncio
 async def test_partitions_are_complete_when_someone_says_so(cache: ProfileCache) -> None:
     assert await cache.incomplete([0, 1, 2]) == [0, 1, 2]
-    await cache.mark_complete([0, 2])
+    await cache.mark_complete([0, 2], await cache.losses())
     assert await cache.incomplete([0, 1, 2]) == [1]
+    assert await cache.has_everyone([0, 2])
+    assert not await cache.has_everyone([0, 1, 2])
     await cache.mark_incomplete([2])
     assert await cache.incomplete([0, 1, 2]) == [1, 2]
     await cache.mark_incomplete([])

@@ -73,6 +73,8 @@
   value: {{ $kafka.topics.alerts | quote }}
 - name: DEAD_LETTERS_TOPIC
   value: {{ $kafka.topics.deadLetters | quote }}
+- name: LABELS_TOPIC
+  value: {{ $kafka.topics.labels | quote }}
 - name: TOPIC_PARTITIONS
   value: {{ include "fraudstream.text" $kafka.topicPartitions | quote }}
 - name: TOPIC_REPLICATION

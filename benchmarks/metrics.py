@@ -1,0 +1,115 @@
+"""What counting costs an event: `python -m benchmarks.metrics [--events N]`; needs no broker.
+
+The metrics of real outcomes are fed again and again at the batch sizes of a backlog and of a quiet stream. Ends with 0
+when an event costs less than 1 µs at the sizes of a backlog, and 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+
+from benchmarks.records import load_records
+from fraudstream.adapters.metrics import Metrics
+from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
+from fraudstream.agents.scoring import SLICE_RECORDS
+from fraudstream.detector import load_detector, warm_up
+from fraudstream.machine import this_machine
+from fraudstream.pipeline import Detector, LoadProfile, Outcome, process
+from fraudstream.settings import Settings
+from fraudstream.state.profile import EMPTY
+
+SIZES = (16, 128, SLICE_RECORDS, 1024)
+MOST_NS = 1000.0
+ROUNDS = 7
+WARM_UP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message in the place of a consumer's."""
+
+    offset: int
+    key: bytes
+    value: bytes
+    partition: int = 0
+    topic: str = "transactions"
+    timestamp: int = 1_900_000_000_000
+
+
+def main() -> int:
+    """Prints nanoseconds of CPU an event by batch size."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.metrics", description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=40_000, help="in a round (default 40000)")
+    options = parser.parse_args()
+    detector = load_detector(Settings.model_construct())
+    warm_up(detector)
+    print(f"| batch | ns an event: batch | ns an event: clock around profiles and stages |\n|{'---:|' * 3}")
+    worst = 0.0
+    for size in SIZES:
+        batch_ns, clock_ns = _measure(detector, size, options.events)
+        print(f"| {size} | {batch_ns:.0f} | {clock_ns:.0f} |", flush=True)
+        if size >= SLICE_RECORDS:
+            worst = max(worst, batch_ns + clock_ns)
+    machine = this_machine(("numpy", "prometheus-client"))
+    libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    print(
+        f"\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine.processor}, {machine.cores} cores, "
+        f"Python {machine.python}, {libraries}; CPU time of the thread, median of {ROUNDS} rounds of "
+        f"{options.events:,} events; at most {worst:.0f} ns at {SLICE_RECORDS} and more"
+    )
+    return 0 if worst < MOST_NS else 1
+
+
+def _measure(detector: Detector, size: int, events: int) -> tuple[float, float]:
+    messages = load_records(size * WARM_UP).messages
+    records = [Record(at, key, value) for at, (key, value) in enumerate(messages)]
+    profiles: dict[tuple[int, bytes], bytes] = {}
+
+    def load(partition: int, key: bytes) -> bytes:
+        return profiles.get((partition, key), EMPTY)
+
+    outcomes: list[Outcome] = []
+    for at in range(0, len(records), size):
+        outcomes.append(process(detector, records[at : at + size], load))
+        profiles |= outcomes[-1].profiles
+    users = [(0, record.key) for record in records[:size]]
+    feeding, rounds = BatchMetrics(Metrics()), max(events // size, 1)
+    batch, clocked = [], []
+    for _ in range(ROUNDS):
+        started_ns = time.thread_time_ns()
+        for number in range(rounds):
+            feeding.observe_batch(detector, outcomes[number % WARM_UP], size, 0.01)
+            if number % WARM_UP == 0:
+                feeding.begin_commit()
+                feeding.end_commit(0.01)
+        batch.append((time.thread_time_ns() - started_ns) / (rounds * size))
+        clocked.append(_clock_ns(users, load, feeding, rounds) / (rounds * size))
+    return median(batch), median(clocked)
+
+
+def _clock_ns(users: list[tuple[int, bytes]], load: LoadProfile, feeding: BatchMetrics, rounds: int) -> int:
+    """What timing adds: the same with the clock less that without."""
+    distinct = list(dict.fromkeys(users))
+    started_ns = time.thread_time_ns()
+    for _ in range(rounds):
+        for user in distinct:
+            load(*user)
+    plain_ns = time.thread_time_ns() - started_ns
+    started_ns = time.thread_time_ns()
+    for _ in range(rounds):
+        clock = StageClock(load)
+        for user in distinct:
+            clock.load(*user)
+        for stage in ("decode", "features", "score", "decide", "decide", "commit_wait", "send", "observe"):
+            clock.done(stage)
+        feeding.observe_stages(clock)
+    return time.thread_time_ns() - started_ns - plain_ns
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""What is counted of a stream is what happened in it; the catalogue is the one place of names, and light to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from typing import get_args
+
+import numpy as np
+import pytest
+from prometheus_client import Histogram
+from prometheus_client.parser import text_string_to_metric_families
+
+from fraudstream.adapters import metric_catalogue as catalogue
+from fraudstream.adapters.audit_metrics import AuditMetrics
+from fraudstream.adapters.instruments import Instruments
+from fraudstream.adapters.metrics import Metrics
+from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
+from fraudstream.detector import load_detector
+from fraudstream.pipeline import Outcome, process
+from fraudstream.settings import load_settings
+from fraudstream.state.profile import EMPTY
+from fraudstream.verdict import decode_verdict
+from tests.unit.test_pipeline import START_S, message
+
+
+def samples(instruments: Instruments) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Every sample as Prometheus reads it, by name and label values."""
+    return {
+        (sample.name, tuple(sample.labels.values())): sample.value
+        for family in text_string_to_metric_families(instruments.text().decode())
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize(
+    ("instruments", "process_name"), [(Metrics(), "worker"), (Metrics("api"), "api"), (AuditMetrics(), "sink")]
+)
+def test_a_process_has_the_metrics_that_the_catalogue_says_and_no_others(
+    instruments: Instruments, process_name: str
+) -> None:
+    found = {
+        (family.name + ("_total" if family.type == "counter" else ""), family.type, family.documentation)
+        for family in text_string_to_metric_families(instruments.text().decode())
+        if family.name.startswith("fraudstream_")
+    }
+    declared = {
+        (metric.name, metric.kind, metric.doc) for metric in catalogue.METRICS if process_name in metric.processes
+    }
+    assert found == declared
+
+
+def test_names_follow_the_conventions() -> None:
+    names = [metric.name for metric in catalogue.METRICS]
+    assert len(names) == len(set(names))
+    for metric in catalogue.METRICS:
+        assert metric.name.startswith("fraudstream_")
+        assert (metric.kind == "counter") == metric.name.endswith("_total"), metric.name
+        assert (metric.kind == "histogram") == bool(metric.buckets), metric.name
+        assert metric.kind in get_args(catalogue.Kind)
+        assert not set(metric.label_names) & {"user_id", "transaction_id", "merchant", "le", "job", "instance"}
+
+
+def test_the_metrics_of_a_light_process_bring_no_model() -> None:
+    code = (
+        "import sys, fraudstream.adapters.metrics, fraudstream.adapters.audit_metrics\n"
+        "sys.exit(' '.join({'torch', 'sklearn', 'aiokafka', 'faust'} & set(sys.modules)) or None)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_batch_of_values_counts_as_one_by_one() -> None:
+    values = np.array([0.0, 0.001, 0.0011, 0.3, 10.0, 99.0])
+    batch, single = Instruments("worker"), Instruments("worker")
+    batch.batch_histogram(catalogue.CHECKPOINT).add(values)
+    single_histogram: Histogram = single.histogram(catalogue.CHECKPOINT)
+    for value in values:
+        single_histogram.observe(value)
+
+    def of(instruments: Instruments) -> dict[tuple[str, tuple[str, ...]], float]:
+        return {key: value for key, value in samples(instruments).items() if "checkpoint" in key[0]}
+
+    assert of(batch) == pytest.approx(of(single))
+
+
+def judge(outcomes: list[Outcome], metrics: Metrics) -> None:
+    """Some batches of a few users, a refused message in each and a duplicate of the first in the last."""
+    detector, feeding = load_detector(load_settings(contamination=0.9)), BatchMetrics(metrics)
+    profiles: dict[tuple[int, bytes], bytes] = {}
+
+    def load(partition: int, key: bytes) -> bytes:
+        return profiles.get((partition, key), EMPTY)
+
+    for number in range(4):
+        rows = range(number * 10, number * 10 + 10)
+        records = [message(at, f"u{at % 3}", timestamp=START_S + 60 * at) for at in rows]
+        records.append(message(100 + number, "u0", amount="much"))
+        clock = StageClock(load)
+        outcome = process(detector, records, clock.load, clock.done)
+        profiles |= outcome.profiles
+        feeding.observe_batch(detector, outcome, len(records), clock.elapsed_s())
+        feeding.observe_stages(clock)
+        feeding.begin_commit()
+        feeding.end_commit(0.01)
+        outcomes.append(outcome)
+
+
+def test_what_is_counted_is_what_happened() -> None:
+    metrics, outcomes = Metrics(), list[Outcome]()
+    judge(outcomes, metrics)
+    found = samples(metrics)
+    assert found["fraudstream_transactions_total", ()] == 44
+    assert found["fraudstream_verdicts_total", ()] == 40
+    assert found["fraudstream_dead_letters_total", ("wrong_type",)] == 4
+    kinds = Counter(
+        verdict.anomaly_type
+        for outcome in outcomes
+        for emitted in outcome.verdicts
+        if (verdict := decode_verdict(emitted.value)).flagged
+    )
+    alerts = {labels[0]: value for (name, labels), value in found.items() if name == "fraudstream_alerts_total"}
+    assert alerts == kinds
+    assert kinds
+    for name in ("event_to_verdict", "produce_to_verdict", "produce_to_commit"):
+        assert found[f"fraudstream_{name}_seconds_count", ()] == 40
+    assert found["fraudstream_batch_records_sum", ()] == 44
+    for stage in catalogue.STAGES:
+        assert found["fraudstream_stage_seconds_count", (stage,)] == 4
+    for stage in ("decode", "load", "features", "score", "decide"):
+        assert found["fraudstream_stage_seconds_sum", (stage,)] > 0.0
+
+
+def test_a_part_that_failed_is_counted_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("fraudstream.score.forest.Forest.score", fail)
+    metrics = Metrics()
+    judge([], metrics)
+    found = {labels: value for (name, labels), value in samples(metrics).items() if "degraded" in name}
+    assert found == {("forest",): 40}
+
+
+def test_a_partition_that_went_away_has_no_lag() -> None:
+    metrics = Metrics()
+    metrics.observe_lag({0: 5, 1: 0}, {0: 2.5})
+    metrics.observe_lag({1: 7}, {1: 1.5})
+    found = {key: value for key, value in samples(metrics).items() if "consumer_lag" in key[0]}
+    assert found == {
+        ("fraudstream_consumer_lag_records", ("1",)): 7,
+        ("fraudstream_consumer_lag_seconds", ("1",)): 1.5,
+    }
