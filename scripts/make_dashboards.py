@@ -53,7 +53,8 @@ def built(page: Dashboard) -> str:
 
 
 def _panel(panel: Panel) -> Any:
-    shape: Any = {"stat": stat.Panel, "bars": bargauge.Panel, "timeseries": timeseries.Panel}[panel.kind]()
+    kinds: dict[str, Any] = {"stat": stat.Panel, "bars": bargauge.Panel, "timeseries": timeseries.Panel}
+    shape = kinds[panel.kind]()
     shape = (
         shape.title(panel.title)
         .description(panel.says)

@@ -52,7 +52,7 @@ class Health(BaseHTTPRequestHandler):
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     """A real HTTP endpoint that is healthy until `Health.fails` is set otherwise."""
-    Health.fails = staticmethod(lambda: False)  # type: ignore[assignment]
+    Health.fails = staticmethod(lambda: False)
     with ThreadingHTTPServer(("127.0.0.1", 0), Health) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -138,7 +138,7 @@ def test_a_good_version_goes_first_to_one_pod_then_everywhere(
         seen.add(frozenset(images(kubernetes, namespace)))
         return False
 
-    Health.fails = staticmethod(look)  # type: ignore[assignment]
+    Health.fails = staticmethod(look)
     told = tmp_path / "told.json"
     done = run(kubernetes, namespace, NEW, "--canary", canary, "--endpoint", endpoint, "--json", str(told))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -170,7 +170,7 @@ def test_an_endpoint_that_starts_failing_is_undone_within_the_deadline_and_says_
             return True
         return False
 
-    Health.fails = staticmethod(fails)  # type: ignore[assignment]
+    Health.fails = staticmethod(fails)
     told = tmp_path / "told.json"
     done = run(kubernetes, namespace, NEW, "--canary", "worker", "--endpoint", endpoint, "--json", str(told))
     took_s = time.monotonic() - failing_since[0]
