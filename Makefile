@@ -16,7 +16,7 @@ CODE := fraudstream agents tables training
 
 .PHONY: help
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/.installed-%: setup.cfg constraints.txt scripts/install.py
 	@$(or $(PYTHON),$(error expected Python 3.11 or later on the PATH and found none)) scripts/install.py $*
@@ -67,6 +67,10 @@ format: .venv/.installed-lint ## formats the code and mends what ruff can mend
 typecheck: .venv/.installed-dev ## mypy --strict over code, tests, benchmarks, scripts and examples
 	$(BIN)/mypy
 
+.PHONY: audit-dependencies
+audit-dependencies: .venv/.installed-dev ## asks PyPI whether a pinned dependency is known to be unsafe
+	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
 .PHONY: bench
 bench: .venv/.installed-bench ## CPU per event of the full path against Faust's pass-through, on a real broker
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -109,8 +113,9 @@ deploy-k8s: ## installs or upgrades the chart in kubectl's cluster (VALUES=file.
 	@$(or $(PYTHON),python3) scripts/deploy_k8s.py --values "$(VALUES)" $(ARGS)
 
 .PHONY: docs
-docs: .venv/.installed-dev ## writes anew what in docs/ is made from code: features, reasons, topics, schemas
+docs: .venv/.installed-dev ## writes anew what is made from code: pages and schemas in docs/, Grafana's dashboards
 	$(BIN)/python -m scripts.make_docs
+	$(BIN)/python -m scripts.make_dashboards
 
 .PHONY: check-deployment
 check-deployment: ## checks a running deployment from outside (ARGS="--endpoint URL"); needs no .venv

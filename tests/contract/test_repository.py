@@ -20,7 +20,7 @@ TARGET = re.compile(r"^([a-z][a-z0-9-]*):", re.MULTILINE)
 WORDS = r"make ((?:[a-z][a-z0-9-]*(?:[ ]|\b))+)"
 IN_PROSE = re.compile(rf"`{WORDS}")
 IN_SHELL = re.compile(rf"^(?:\$ |run )?{WORDS}", re.MULTILINE)
-PIN = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9][0-9A-Za-z.]*")
+PIN = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9][0-9A-Za-z.!]*")
 
 # Joined here, so that this file does not hold what it looks for.
 REGISTRY_HOSTS = tuple(
