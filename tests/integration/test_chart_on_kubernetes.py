@@ -100,6 +100,29 @@ def test_a_canary_of_the_workers_is_one_pod(kubernetes: KubernetesCluster, relea
     assert {image for image, _ in workers(kubernetes, release).values()} == {"fraudstream:0.2.0"}
 
 
+def test_the_autoscaler_finds_what_it_scales_and_keeps_its_bounds(kubernetes: KubernetesCluster, release: str) -> None:
+    where = ("horizontalpodautoscaler/fraudstream-api", "--namespace", release)
+    able = "--for=condition=AbleToScale"
+    kubernetes.kubectl("wait", able, *where, "--timeout=30s")
+    scaler = kubernetes.get(*where)
+    reasons = {one["type"]: one["reason"] for one in scaler["status"]["conditions"]}
+    # It reads and writes the Deployment's scale; only figures are missing, because no metrics API runs here.
+    assert reasons["AbleToScale"] == "SucceededGetScale"
+    assert reasons["ScalingActive"] == "FailedGetResourceMetric"
+    target = scaler["spec"]["scaleTargetRef"]
+    assert kubernetes.get(f"{target['kind'].lower()}/{target['name']}", "--namespace", release)["spec"]["replicas"] == 2
+    assert {one["resource"]["name"] for one in scaler["spec"]["metrics"]} == {"cpu", "memory"}
+
+
+def test_more_workers_than_partitions_are_refused_and_nothing_changes(
+    kubernetes: KubernetesCluster, release: str
+) -> None:
+    before = workers(kubernetes, release)
+    with pytest.raises(CommandError, match=r"worker\.replicas"):
+        upgrade(kubernetes, release, "--set", "worker.replicas=5,kafka.topicPartitions=4")
+    assert workers(kubernetes, release) == before
+
+
 def test_one_worker_may_be_evicted_at_a_time(kubernetes: KubernetesCluster, release: str) -> None:
     def evict(pod: str) -> None:
         body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": release}}
