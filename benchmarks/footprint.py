@@ -104,7 +104,12 @@ def _table(found: Sequence[Footprint]) -> str:
     rows = [asdict(one) for one in found]
     lines = [f"| | {' | '.join(row['users_drawn'] for row in rows)} |", "|---|" + "---:|" * len(rows)]
     for name in list(rows[0])[1:]:
-        cells = (f"{value:,.2f}" if (value := row[name]) < 10 and value % 1 else f"{value:,.0f}" for row in rows)
+        cells = (
+            f"{value:,.2f}"
+            if (value := row[name]) % 1 and name.endswith(("kept", "records_per_transaction"))
+            else f"{value:,.0f}"
+            for row in rows
+        )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -28,13 +28,11 @@ def commands_page() -> str:
 
 def _contexts(context: click.Context) -> Iterator[click.Context]:
     group = context.command
-    assert isinstance(group, click.Group)
-    for name in group.list_commands(context):
+    for name in group.list_commands(context) if isinstance(group, click.Group) else ():
         command = group.get_command(context, name)
-        assert command is not None
-        own = _context(command, name, context)
-        yield own
-        if isinstance(command, click.Group):
+        if command is not None:
+            own = _context(command, name, context)
+            yield own
             yield from _contexts(own)
 
 

@@ -1,4 +1,4 @@
-"""docs/settings.md, put together from the fields of `Settings`: names, defaults, limits and descriptions stand there."""
+"""docs/settings.md, put together from the fields of `Settings`: all that it says stands there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAD = """\
 # The settings
 
 Environment variables, the same for every process; each takes those that it needs. Made from `fraudstream/settings.py`
-by `make docs`. `fraudstream doctor` shows the values that hold, with secrets hidden, and a value that is not legal ends a
+by `make docs`. `fraudstream doctor` shows the values that hold, with secrets hidden; a value that is not legal ends a
 process at once with one line that names it (exit code 2, or 78 under `faust`).
 
 A secret, marked so, may also come as a file: `POSTGRES_URL_FILE=/run/secrets/postgres` is read at the start, the way
@@ -67,7 +67,7 @@ def _default(value: object) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
         return f"`{','.join(map(str, value))}`"
-    return f"`{value:g}`" if isinstance(value, float) and value < 1e6 else f"`{value}`"
+    return f"`{value:.10g}`" if isinstance(value, float) else f"`{value}`"
 
 
 def _choices(annotation: Any) -> Iterator[str]:
@@ -80,9 +80,7 @@ def _choices(annotation: Any) -> Iterator[str]:
 
 
 def _limits(field: FieldInfo) -> Iterator[str]:
-    bounds = {
-        name: limit for part in field.metadata for name in LIMITS if (limit := getattr(part, name, None)) is not None
-    }
+    bounds = {name: getattr(part, name) for part in field.metadata for name in LIMITS if hasattr(part, name)}
     if bounds.keys() == {"ge", "le"}:
         yield f"{bounds['ge']:,} to {bounds['le']:,}"
     elif bounds:
