@@ -122,6 +122,10 @@ docs: .venv/.installed-dev ## writes anew what is made from code: pages and sche
 	$(BIN)/python -m scripts.make_docs
 	$(BIN)/python -m scripts.make_dashboards
 
+.PHONY: docs-site
+docs-site: .venv/.installed-docs ## docs/ as a site in .cache/site, no warning allowed (ARGS=serve shows it while you write)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build --strict --quiet)
+
 .PHONY: check-deployment
 check-deployment: ## checks a running deployment from outside (ARGS="--endpoint URL"); needs no .venv
 	@$(or $(PYTHON),python3) scripts/integration_tests.py $(or $(ARGS),--endpoint http://127.0.0.1:8000)

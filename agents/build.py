@@ -44,6 +44,8 @@ from fraudstream.web.lookup import Lookup
 from fraudstream.web.mount import drain, mount
 
 POLL_RECORDS = 1024
+METADATA_AGE_MS = 10_000
+"""So soon a worker sees that partitions were added; the client's own 5 minutes would judge moved users meanwhile."""
 
 
 class FraudApp(PlainApp):
@@ -210,6 +212,7 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
         topic_partitions=settings.topic_partitions,
         stream_buffer_maxsize=4096,
         broker_max_poll_records=POLL_RECORDS,
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         producer_linger=0,
         canonical_url=worker_url(settings),
         web_port=settings.web_port,

@@ -254,6 +254,11 @@ def highwater(consumer: Any, tp: TP) -> int | None:
     return end
 
 
+def known_partitions(consumer: Any, topic: str) -> int:
+    """How many partitions the topic has, as of the client's last look."""
+    return len(consumer._thread._consumer._client.cluster.partitions_for_topic(topic) or ())
+
+
 def unread(consumer: Any, tp: TP) -> int:
     """Offsets of a partition that a read_committed reader could have been given and was not, as of the last fetch."""
     assignment = consumer._thread._consumer._subscription.subscription.assignment

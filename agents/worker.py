@@ -13,6 +13,7 @@ import fraudstream
 from fraudstream.adapters.kafka_client import broker_answers
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.transaction_recorder import TransactionRecorder
+from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.liveness import Liveness, Work
 from fraudstream.agents.membership import Membership
 from fraudstream.agents.owners import WorkerProfiles
@@ -21,9 +22,10 @@ from fraudstream.agents.recovery import ProfileRestore
 from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.scoring import Scoring, give_up
 from fraudstream.agents.standby import Standby
-from fraudstream.agents.transport import highwater, unread
+from fraudstream.agents.transport import highwater, known_partitions, unread
 from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
+from fraudstream.topics import added_partitions
 from fraudstream.web.service import AnswerStore, HealthReport, LivenessReport
 
 STUCK_AFTER_S = 30.0
@@ -69,11 +71,17 @@ class FraudWorker:
         self._liveness = Liveness(settings.liveness_stall_s, self._work, lambda: broker_answers(settings, bootstrap))
 
     async def fence(self, assigned: set[TP]) -> None:
-        """Takes over the assigned partitions, before anything of them is read."""
+        """Takes over the assigned partitions, before anything of them is read.
+
+        Ends the process where partitions were added: users have moved to others and left their profiles behind.
+        """
+        topic = self.settings.transactions_topic
+        found = known_partitions(self._app.consumer, topic)
+        if found > self.settings.topic_partitions:
+            wrong = added_partitions(topic, self.settings.topic_partitions, found)
+            stop_process(f"cannot go on:\n  - {wrong}", EXIT_SETTINGS)
         try:
-            await self._producers.take_over(
-                {tp.partition for tp in assigned if tp.topic == self.settings.transactions_topic}
-            )
+            await self._producers.take_over({tp.partition for tp in assigned if tp.topic == topic})
         except Exception as error:  # the client would log it and go on, unfenced
             give_up(error)
         self._has_assignment = True

@@ -52,7 +52,7 @@ def measure(
         BrokerError: the broker refuses or does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="fraudstream-bench-") as directory:
-        settings = _own_settings(bootstrap, Path(directory))
+        settings = own_settings(bootstrap, Path(directory))
         asyncio.run(create_topics(settings, bootstrap))
         try:
             with (Path(directory) / "log").open("wb") as log:
@@ -92,7 +92,8 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _own_settings(bootstrap: str, directory: Path) -> Settings:
+def own_settings(bootstrap: str, directory: Path) -> Settings:
+    """Settings of one measurement: topics, group and directory of its own."""
     own = f"bench-{uuid.uuid4().hex[:8]}"
     return load_settings(
         kafka_servers=bootstrap,

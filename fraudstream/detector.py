@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from pathlib import Path
 
 from fraudstream.decide.policy import Policy
@@ -91,6 +92,16 @@ def try_out(detector: Detector) -> None:
     """
     detector.ensemble.warm_up()
     process(detector, [_Probe()], lambda _partition, _key: EMPTY)
+
+
+def time_predictions(detector: Detector, count: int) -> list[float]:
+    """Judges a made-up payment so often; returns the seconds of each, from bytes to verdict."""
+    taken_s = []
+    for _ in range(count):
+        started_s = time.perf_counter()
+        process(detector, [_Probe()], lambda _partition, _key: EMPTY)
+        taken_s.append(time.perf_counter() - started_s)
+    return taken_s
 
 
 def warm_up(detector: Detector) -> None:

@@ -29,10 +29,14 @@ class Settings(BaseSettings):
     kafka_servers: str | None = Field(
         None, description="bootstrap servers, HOST:PORT[,HOST:PORT]; absent: embedded broker"
     )
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how brokers are reached, as Kafka names it"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how a SASL login is proved"
+    )
+    kafka_sasl_username: str | None = Field(None, description="who this is to Kafka, where the protocol is SASL")
+    kafka_sasl_password: SecretStr | None = Field(None, description="the password of KAFKA_SASL_USERNAME")
     kafka_ssl_cafile: Path | None = Field(None, description="CA bundle for SSL; absent: the system's")
     kafka_session_timeout_s: float = Field(10.0, gt=0, description="a worker silent for this long loses its partitions")
     kafka_group_instance_id: str | None = Field(
@@ -46,10 +50,10 @@ class Settings(BaseSettings):
     )
 
     # Topics
-    transactions_topic: str = "transactions"
-    verdicts_topic: str = "verdicts"
-    alerts_topic: str = "alerts"
-    dead_letters_topic: str = "dead-letters"
+    transactions_topic: str = Field("transactions", description="what your systems produce, keyed by user_id")
+    verdicts_topic: str = Field("verdicts", description="one verdict for every transaction")
+    alerts_topic: str = Field("alerts", description="the flagged ones, or all with ALERT_ON_ALL")
+    dead_letters_topic: str = Field("dead-letters", description="what could not be judged, byte for byte")
     labels_topic: str = Field("labels", description="what transactions turned out to be; read by the audit sink")
     topic_partitions: int = Field(4, ge=1, description="partitions of transactions, verdicts, alerts and the changelog")
     topic_replication: int = Field(1, ge=1, description="copies of each partition; 3 in production")
@@ -97,8 +101,8 @@ class Settings(BaseSettings):
     )
 
     # Web view
-    web_host: str = "127.0.0.1"
-    web_port: int = Field(8000, ge=0, le=65535)
+    web_host: str = Field("127.0.0.1", description="address of the HTTP view; another than loopback needs keys")
+    web_port: int = Field(8000, ge=0, le=65535, description="port of the HTTP view; 0: a free one")
     api_keys: SecretStr | None = Field(None, description="comma-separated keys that may call /predict")
     api_key_hashes_file: Path | None = Field(
         None, description="keys as `fraudstream keys` writes them, hashed; read again when the file changes"
@@ -128,8 +132,8 @@ class Settings(BaseSettings):
         None,
         description="keeps copies of profiles: HOST, HOST:PORT, redis:// or rediss:// (TLS); absent: in the process",
     )
-    redis_username: str | None = None
-    redis_password: SecretStr | None = None
+    redis_username: str | None = Field(None, description="who this is to Redis")
+    redis_password: SecretStr | None = Field(None, description="the password of REDIS_USERNAME")
     redis_ssl_cafile: Path | None = Field(None, description="CA bundle for rediss://; absent: the system's")
     profile_ttl_s: float = Field(
         35 * 86400, ge=60, description="a copy in Redis that was not written for this long goes"

@@ -125,6 +125,16 @@ def find_problems(specs: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -
     return problems
 
 
+def added_partitions(topic: str, expected: int, found: int) -> TopicProblem:
+    """What to say where a topic got more partitions while workers ran on it."""
+    return TopicProblem(
+        topic,
+        f"expected {expected} partitions, found {found}: some were added",
+        "users have moved to other partitions and left their profiles behind, so nothing is judged any more; stop what "
+        "writes to it and move to topics made with the new number (docs/operations.md, Adding partitions)",
+    )
+
+
 def _deleted(settings: Settings, name: str, config: Mapping[str, str]) -> TopicSpec:
     return _spec(settings, name, {"cleanup.policy": "delete", **config})
 
@@ -153,7 +163,8 @@ def _wrong_partitions(spec: TopicSpec, found: int) -> TopicProblem:
         spec.name,
         f"expected {spec.partitions} partitions, found {found}",
         "partitions of a keyed topic cannot be changed in place, because users would move to other partitions and "
-        f"leave their profiles behind: set TOPIC_PARTITIONS={found} if that is right for all topics; otherwise stop "
+        f"leave their profiles behind: set TOPIC_PARTITIONS={found} if all topics were made so; if partitions were "
+        "added later, see docs/operations.md, Adding partitions; otherwise stop "
         "what writes to it, delete it (or name another topic) and run `fraudstream topics create`",
     )
 

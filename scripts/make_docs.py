@@ -11,7 +11,9 @@ from fraudstream.decide import codes
 from fraudstream.features.catalogue import CATALOGUE, MODEL_INPUTS, markdown_table
 from fraudstream.settings import Settings
 from fraudstream.wire_schemas import json_schemas
+from scripts.commands_page import commands_page
 from scripts.metrics_page import metrics_page
+from scripts.settings_page import settings_page
 from scripts.topics_page import topics_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -27,6 +29,8 @@ def made_files() -> dict[str, str]:
         "reasons.md": reasons_page((DOCS / "reasons.md").read_text(encoding="utf-8")),
         "topics.md": topics_page(document),
         "metrics.md": metrics_page(),
+        "settings.md": settings_page(),
+        "commands.md": commands_page(),
         "asyncapi.json": as_json(document),
         **{f"schemas/{stem}.json": as_json(schema) for stem, schema in json_schemas().items()},
     }

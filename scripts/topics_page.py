@@ -11,7 +11,7 @@ HEAD = """\
 # The topics
 
 Everything that goes in or comes out, for whoever writes a producer or a consumer. For machines the same stands in
-[asyncapi.json](asyncapi.json) (AsyncAPI 3) and as JSON Schemas (2020-12) in [schemas/](schemas/). All of it is made
+[asyncapi.json](asyncapi.json) (AsyncAPI 3) and as JSON Schemas (2020-12) beside it, in `schemas/`. All of it is made
 from the code by `make docs`, with the default settings; `fraudstream topics describe --out DIR` writes it with yours.
 """
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
+from fraudstream.cli.check import Check
 from fraudstream.cli.output import json_option, print_table, write_json
 from fraudstream.errors import FraudstreamError, SettingsError
 from fraudstream.settings import Settings, load_settings
@@ -22,22 +23,6 @@ if TYPE_CHECKING:
 TIMEOUT_S = 2.0
 POSTGRES_PORT = 5432
 MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        status: failed means that the worker cannot do without; skipped, that the settings do not ask for it.
-        found: what came.
-        todo: what to do, empty where nothing is to be done.
-    """
-
-    name: str
-    status: Literal["ok", "failed", "skipped"]
-    found: str
-    todo: str = ""
 
 
 @click.command()
@@ -70,7 +55,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield kafka
     yield _topics(settings, reachable=kafka.status == "ok")
     yield _workers(settings, reachable=kafka.status == "ok")
-    yield _model(settings)
+    yield from _model(settings)
     yield _data_dir(settings)
     yield _redis(settings)
     postgres = _postgres(settings)
@@ -133,7 +118,8 @@ def _workers(settings: Settings, *, reachable: bool) -> Check:
     return Check("workers", "ok", found)
 
 
-def _model(settings: Settings) -> Check:
+def _model(settings: Settings) -> Iterator[Check]:
+    from fraudstream.cli.doctor_capacity import capacity
     from fraudstream.detector import load_detector
 
     try:
@@ -146,8 +132,10 @@ def _model(settings: Settings) -> Check:
             if settings.model_dir is None
             else "train a model with `fraudstream train`, or unset MODEL_DIR"
         )
-        return Check("model", "failed", str(error), todo)
-    return Check("model", "ok", f"{detector.model_version}: {_origin(settings)}{_own_thresholds(detector.policy)}")
+        yield Check("model", "failed", str(error), todo)
+        return
+    yield Check("model", "ok", f"{detector.model_version}: {_origin(settings)}{_own_thresholds(detector.policy)}")
+    yield from capacity(settings, detector)
 
 
 def _own_thresholds(policy: Policy) -> str:

@@ -1,16 +1,11 @@
-"""Files made from code are up to date, and the README names every setting."""
+"""Files made from code are up to date."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from fraudstream.decide.codes import CODES
-from fraudstream.settings import Settings
 from scripts.make_docs import CODES_BEGIN, CODES_END, DOCS, made_files
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", made_files())
@@ -34,9 +29,3 @@ def test_the_made_files_do_not_depend_on_the_environment(monkeypatch: pytest.Mon
     monkeypatch.setenv("VERDICTS_TOPIC", "elsewhere")
     monkeypatch.setenv("KAFKA_SERVERS", "broker:9092")
     assert made_files() == expected
-
-
-def test_the_readme_names_every_setting() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = {name.upper() for name in Settings.model_fields}
-    assert not {name for name in named if name not in readme}
