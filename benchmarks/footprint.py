@@ -14,10 +14,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rocksdict
@@ -149,7 +150,7 @@ def _run(settings: Settings, drawn: str, directory: Path, options: argparse.Name
                 raise MeasurementError(f"expected the worker to end in order, got\n{worker.tail()}")
         written = _read(settings, before)
         newest = _profiles(worker.data_dir)
-        kept = [len(view(record).events) for record in newest.values()]
+        kept = [len(profile.events) for record in newest.values() if (profile := view(record)) is not None]
         return Footprint(
             users_drawn=drawn,
             profile_cache_size=settings.profile_cache_size,
@@ -253,7 +254,8 @@ def _profiles(data_dir: Path) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     for path in sorted(data_dir.glob("v1/tables/profiles-*.db")):
         database = rocksdict.Rdict(str(path), options=rocksdict.Options(raw_mode=True))
-        found.update((key, value) for key, value in database.items() if not key.startswith(OFFSET_KEYS))
+        items: Iterable[tuple[Any, Any]] = database.items()
+        found.update((key, value) for key, value in items if not key.startswith(OFFSET_KEYS))
         database.close()
     return found
 

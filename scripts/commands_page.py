@@ -28,7 +28,9 @@ def commands_page() -> str:
 
 def _contexts(context: click.Context) -> Iterator[click.Context]:
     group = context.command
-    for name in group.list_commands(context) if isinstance(group, click.Group) else ():
+    if not isinstance(group, click.Group):
+        return
+    for name in group.list_commands(context):
         command = group.get_command(context, name)
         if command is not None:
             own = _context(command, name, context)

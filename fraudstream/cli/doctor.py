@@ -29,7 +29,7 @@ MIB = 1024 * 1024
 @json_option
 @click.pass_context
 def doctor(context: click.Context, json_file: Path | None) -> None:
-    """Checks settings, servers, topics, model, data directory and audit trail; exits with 1 if one fails."""
+    """Checks settings, servers, topics, model, memory, disk and audit trail; exits with 1 if one fails."""
     masked: dict[str, str] = {}
     try:
         settings = load_settings()

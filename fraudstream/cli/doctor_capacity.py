@@ -13,7 +13,6 @@ from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
 from fraudstream.state.event import EVENT_WORDS
 from fraudstream.state.profile import HEADER_WORDS, RING_EVENTS, WORD_BYTES
-from fraudstream.tables.store import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
 
 PREDICTIONS = 300
 SLOW_S = 0.025
@@ -38,7 +37,8 @@ def capacity(settings: Settings, detector: Detector) -> Iterator[Check]:
         yield Check("prediction", "failed", str(error), "train the model again on a machine of this kind")
         return
     yield prediction_check(taken_s, times_throttled() - throttled, cpu_limit_cores())
-    yield memory_check(settings, resident_bytes(), memory_limit_bytes())
+    rocksdb = rocksdb_bytes(settings)  # brings Faust and RocksDB into this process, which a worker has too
+    yield memory_check(settings, resident_bytes(), rocksdb, memory_limit_bytes())
 
 
 def prediction_check(taken_s: list[float], throttled: int, limit_cores: float | None) -> Check:
@@ -63,22 +63,30 @@ def prediction_check(taken_s: list[float], throttled: int, limit_cores: float | 
     return Check("prediction", "ok", f"slow: {found}", todo)
 
 
-def memory_check(settings: Settings, resident: int, limit: int | None) -> Check:
+def rocksdb_bytes(settings: Settings) -> int:
+    """What RocksDB may hold in memory for all partitions."""
+    from fraudstream.tables.store import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
+
+    return settings.topic_partitions * (BLOCK_CACHE_BYTES + WRITE_BUFFERS * WRITE_BUFFER_BYTES)
+
+
+def memory_check(settings: Settings, resident: int, rocksdb: int, limit: int | None) -> Check:
     """Whether what a worker needs fits.
 
     Args:
         resident: bytes of this process, with model and libraries loaded and no profile.
+        rocksdb: bytes that RocksDB may take.
         limit: bytes of the container, None where there is none.
     """
-    rocksdb = settings.topic_partitions * (BLOCK_CACHE_BYTES + WRITE_BUFFERS * WRITE_BUFFER_BYTES)
-    fixed, kept = resident + rocksdb, settings.profile_cache_size
-    needed, most = fixed + kept * USUAL_PROFILE_BYTES, fixed + kept * LARGEST_PROFILE_BYTES
+    kept = settings.profile_cache_size
+    # One worker seldom owns all partitions, and RocksDB fills its share as it needs it: that is not held against it.
+    needed, most = resident + kept * USUAL_PROFILE_BYTES, resident + rocksdb + kept * LARGEST_PROFILE_BYTES
     allowed = machine_bytes() if limit is None else limit
     found = (
         f"{'the machine has' if limit is None else 'the limit is'} {allowed / MIB:,.0f} MiB; libraries and model take "
         f"{resident / MIB:,.0f}, RocksDB up to {rocksdb / MIB:,.0f}, PROFILE_CACHE_SIZE={kept} usually "
         f"{kept * USUAL_PROFILE_BYTES / MIB:,.0f} and at most {kept * LARGEST_PROFILE_BYTES / MIB:,.0f}"
     )
-    fits = max((allowed - fixed) // LARGEST_PROFILE_BYTES, 0)
+    fits = max((allowed - resident - rocksdb) // LARGEST_PROFILE_BYTES, 0)
     todo = f"give it {most / MIB:,.0f} MiB" + (f", or set PROFILE_CACHE_SIZE to at most {fits}" if fits else "")
     return Check("memory", "failed" if needed > allowed else "ok", found, todo if most > allowed else "")

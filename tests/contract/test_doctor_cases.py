@@ -98,8 +98,8 @@ def test_a_cpu_limit_that_stopped_the_process_is_named() -> None:
 
 def test_memory_within_the_limit_asks_for_nothing() -> None:
     settings = Settings.model_construct()
-    assert memory_check(settings, 700 * MIB, 4096 * MIB).todo == ""
-    near = memory_check(settings, 700 * MIB, 1100 * MIB)
+    assert memory_check(settings, 700 * MIB, 256 * MIB, 4096 * MIB).todo == ""
+    near = memory_check(settings, 700 * MIB, 256 * MIB, 1100 * MIB)
     assert near.status == "ok"
     assert "PROFILE_CACHE_SIZE to at most" in near.todo
-    assert memory_check(settings, 700 * MIB, 960 * MIB).status == "failed"
+    assert memory_check(settings, 700 * MIB, 256 * MIB, 720 * MIB).status == "failed"
