@@ -23,7 +23,7 @@ from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.agents.producers import Producers, group_by_partition
 from fraudstream.errors import BrokerError, Fenced, TopicError
 from fraudstream.settings import Settings
-from fraudstream.topics import changelog_topic
+from fraudstream.topics import changelog_topic, worker_topics
 
 LONGEST_WRITE_S = 840.0
 """One transaction holds a whole partition; with the producers' own margin it stays below the broker's 15 minutes."""
@@ -44,7 +44,7 @@ async def require_untouched(settings: Settings, bootstrap: str) -> None:
         TopicError: topics are missing or wrong, profiles are there already, or producers use another partitioner.
         BrokerError: the broker cannot be reached, or a worker is alive.
     """
-    problems = await check_topics(settings, bootstrap)
+    problems = await check_topics(settings, bootstrap, worker_topics(settings))
     if problems:
         raise TopicError("; ".join(map(str, problems)))
     members = await live_members(settings, bootstrap)

@@ -36,7 +36,7 @@ from fraudstream.pipeline import Detector, Outcome
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles, profile_table
 from fraudstream.tables.store import ProfileStore
-from fraudstream.topics import changelog_topic
+from fraudstream.topics import changelog_topic, worker_topics
 from fraudstream.web.cached_profiles import CachedProfiles
 from fraudstream.web.console import mount_console
 from fraudstream.web.live import LiveFeed
@@ -88,7 +88,7 @@ class FraudApp(PlainApp):
     async def on_first_start(self) -> None:
         """Refuses to start on topics that would break the worker's promises."""
         try:
-            problems = await check_topics(self.settings, self.bootstrap)
+            problems = await check_topics(self.settings, self.bootstrap, worker_topics(self.settings))
         except FraudstreamError as error:
             stop_process(str(error), EXIT_SETTINGS)
         if problems:

@@ -110,6 +110,15 @@ def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
     )
 
 
+def worker_topics(settings: Settings) -> tuple[TopicSpec, ...]:
+    """Those without which a worker cannot judge: labels are the audit sink's alone.
+
+    Raises:
+        SettingsError: as `declared_topics`.
+    """
+    return tuple(spec for spec in declared_topics(settings) if spec.name != settings.labels_topic)
+
+
 def find_problems(specs: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[TopicProblem]:
     """What keeps the worker from keeping its promises on these topics; empty when all is well."""
     problems: list[TopicProblem] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, NoError, Topi
 from fraudstream.adapters.kafka_client import collected_log, kafka_arguments, servers_that_answer, unreachable
 from fraudstream.errors import BrokerError, TopicError
 from fraudstream.settings import Settings
-from fraudstream.topics import FoundTopic, TopicProblem, declared_topics, find_problems
+from fraudstream.topics import FoundTopic, TopicProblem, TopicSpec, declared_topics, find_problems
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +76,18 @@ async def delete_topics(settings: Settings, bootstrap: str) -> None:
         await admin.delete_topics([spec.name for spec in declared_topics(settings)])
 
 
-async def check_topics(settings: Settings, bootstrap: str) -> list[TopicProblem]:
-    """What is wrong with the declared topics on this broker; empty when all is well. Creates nothing.
+async def check_topics(
+    settings: Settings, bootstrap: str, specs: Sequence[TopicSpec] | None = None
+) -> list[TopicProblem]:
+    """What is wrong with topics on this broker; empty when all is well. Creates nothing.
+
+    Args:
+        specs: the topics that matter; None: all that are declared.
 
     Raises:
         BrokerError: the broker cannot be reached.
     """
-    specs = declared_topics(settings)
+    specs = declared_topics(settings) if specs is None else specs
     async with _admin(settings, bootstrap) as admin:
         found = await _describe(admin, {spec.name for spec in specs})
     return find_problems(specs, found)

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from fraudstream.adapters.kafka_topics import check_topics, create_topics
 from fraudstream.errors import BrokerError, SettingsError, TopicError
 from fraudstream.settings import Settings
-from fraudstream.topics import DEAD_LETTER_MAX_BYTES, changelog_topic, declared_topics
+from fraudstream.topics import DEAD_LETTER_MAX_BYTES, changelog_topic, declared_topics, worker_topics
 from tests.servers.kafka import KafkaCluster
 
 MIB = 1024 * 1024
@@ -56,6 +56,7 @@ async def test_topics_that_were_created_pass_the_check(kafka: KafkaCluster, own_
     outcomes = await create_topics(own_settings, kafka.bootstrap)
     assert {outcome.topic for outcome in outcomes if outcome.created} == {
         *own_settings.topic_names,
+        own_settings.labels_topic,
         changelog_topic(own_settings),
     }
     assert await check_topics(own_settings, kafka.bootstrap) == []
@@ -80,7 +81,7 @@ async def test_a_dead_letter_of_one_mib_with_its_headers_is_taken(kafka: KafkaCl
 async def test_creating_topics_twice_changes_nothing(kafka: KafkaCluster, own_settings: Settings) -> None:
     await create_topics(own_settings, kafka.bootstrap)
     again = await create_topics(own_settings, kafka.bootstrap)
-    assert [outcome.created for outcome in again] == [False] * 5
+    assert [outcome.created for outcome in again] == [False] * len(declared_topics(own_settings))
     assert await check_topics(own_settings, kafka.bootstrap) == []
 
 
@@ -97,8 +98,16 @@ async def test_creating_topics_fills_in_what_is_missing_and_leaves_the_rest_alon
 async def test_checking_finds_every_missing_topic_and_creates_none(kafka: KafkaCluster, own_settings: Settings) -> None:
     before = await topics_on(kafka)
     problems = await check_topics(own_settings, kafka.bootstrap)
-    assert [problem.wrong for problem in problems] == ["missing"] * 5
+    assert [problem.wrong for problem in problems] == ["missing"] * len(declared_topics(own_settings))
     assert await topics_on(kafka) == before
+
+
+async def test_a_worker_does_without_the_labels(kafka: KafkaCluster, own_settings: Settings) -> None:
+    for spec in worker_topics(own_settings):
+        await create_by_hand(kafka, spec.name, 4, **{key.replace(".", "_"): text for key, text in spec.config.items()})
+    assert await check_topics(own_settings, kafka.bootstrap, worker_topics(own_settings)) == []
+    [problem] = await check_topics(own_settings, kafka.bootstrap)
+    assert (problem.topic, problem.wrong) == (own_settings.labels_topic, "missing")
 
 
 async def test_a_changelog_that_deletes_and_a_dead_letter_topic_too_small_are_found(
@@ -126,7 +135,7 @@ async def test_one_dead_bootstrap_server_does_not_hide_the_living_one(
     kafka: KafkaCluster, own_settings: Settings, closed_port: int
 ) -> None:
     servers = f"127.0.0.1:{closed_port},{kafka.bootstrap}"
-    assert len(await create_topics(own_settings, servers)) == 5
+    assert len(await create_topics(own_settings, servers)) == len(declared_topics(own_settings))
 
 
 @pytest.mark.parametrize("ask", [create_topics, check_topics])
