@@ -46,7 +46,7 @@ async def restore(consumer: Any, assigned: list[Any]) -> None:
 
     async def few(*partitions: Any, timeout_ms: int) -> Any:
         await asyncio.sleep(SLOW_WRITE_S)
-        return await getmany(*partitions, timeout_ms=timeout_ms, max_records=100)
+        return await getmany(*partitions, timeout_ms=timeout_ms, max_records=50)
 
     if _kind() == "restore":
         consumer.getmany = few

@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.settings import Settings
-from fraudstream.topics import changelog_topic, declared_topics
+from fraudstream.topics import changelog_topic, worker_topics
 from tests.checker import (
     assert_each_once,
     assert_states_equal,
@@ -62,7 +62,7 @@ def assert_refuses(worker: Worker, *sentences: str) -> None:
 
 def test_without_topics_the_worker_names_each_and_says_how_to_make_them(settings: Settings, tmp_path: Path) -> None:
     with Worker(settings, tmp_path) as worker:
-        missing = [f"topic {topic.name}: missing; " for topic in declared_topics(settings)]
+        missing = [f"topic {topic.name}: missing; " for topic in worker_topics(settings)]
         assert_refuses(worker, *missing, "fraudstream topics create")
 
 
