@@ -26,6 +26,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.servers.jars import ServerUnavailableError, kafka_jars
+from tests.servers.ports import free_ports
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 5.0  # then SIGKILL: the records go anyway
@@ -236,19 +237,11 @@ def _knows(client: AdminClient, brokers: int) -> bool:
 
 
 def _plan(brokers: int, port: int | None, directory: Path) -> tuple[_Node, ...]:
-    free = _free_ports(2 * brokers)
+    free = free_ports(2 * brokers)
     return tuple(
         _Node(number, port + number - 1 if port else free[number - 1], free[-number], directory / f"broker-{number}")
         for number in range(1, brokers + 1)
     )
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _refuse_taken_ports(nodes: tuple[_Node, ...]) -> None:

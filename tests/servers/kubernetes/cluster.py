@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from typing import Any
 
 from tests.servers.jars import ServerUnavailableError
 from tests.servers.kubernetes.stages import pod_stages
+from tests.servers.ports import free_ports
 
 TOOLS = Path(__file__).resolve().parents[3] / ".tools" / "bin"
 START_TIMEOUT_S = 60.0
@@ -71,7 +71,7 @@ class KubernetesCluster:
         self.kubeconfig = self.directory / "kubeconfig"
         self._state = self.directory / "state"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._etcd_port, self._peer_port, self._port = _free_ports(3)
+        self._etcd_port, self._peer_port, self._port = free_ports(3)
 
     @property
     def url(self) -> str:
@@ -328,14 +328,6 @@ STORAGE_CLASS: Manifest = {
     "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
     "provisioner": "kubernetes.io/host-path",
 }
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def main() -> int:
