@@ -11,7 +11,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	$$name -c 'import sys; print(sys.executable)' 2>/dev/null && break; done)
 BIN := .venv/bin
 ARGS ?=
+# Test processes side by side; each file of tests stays in one.
+JOBS ?= 2
 VALUES ?=
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 CODE := fraudstream agents tables training
 
 .PHONY: help
@@ -30,11 +33,11 @@ demo: .venv/.installed-demo ## broker, worker and producer in one go; shows verd
 
 .PHONY: test
 test: .venv/.installed-test ## every test that needs no server
-	$(BIN)/python -m pytest -m "not servers and not kubernetes" $(ARGS)
+	$(PYTEST) -m "not servers and not kubernetes" $(ARGS)
 
 .PHONY: test-integration
 test-integration: .venv/.installed-test ## the tests against real servers, which it starts itself (Java, Maven, Chromium)
-	$(BIN)/python -m pytest -m servers $(ARGS)
+	$(PYTEST) -m servers $(ARGS)
 
 .PHONY: tools
 tools: .venv/.installed-test ## operations tools into .tools/bin: helm, kubectl, linters (ARGS=helm for one); first time: minutes
@@ -43,7 +46,7 @@ tools: .venv/.installed-test ## operations tools into .tools/bin: helm, kubectl,
 .PHONY: test-k8s
 test-k8s: .venv/.installed-test ## the tests against a real Kubernetes control plane, which it builds once and starts itself
 	@$(BIN)/python scripts/tools.py kubernetes
-	$(BIN)/python -m pytest -m kubernetes $(ARGS)
+	$(PYTEST) -m kubernetes $(ARGS)
 
 .PHONY: lint
 lint: .venv/.installed-lint ## ruff (rules and format) and bandit

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +24,7 @@ from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.errors import FraudstreamError
 from fraudstream.settings import Settings, load_settings
 from fraudstream.transaction import decode_transaction
+from tests.servers.ports import free_port
 
 PARTITIONS = 4
 SESSION_TIMEOUT_S = 30.0
@@ -105,13 +105,8 @@ def own_settings(bootstrap: str, directory: Path) -> Settings:
         labels_topic=f"{own}-labels",
         topic_partitions=PARTITIONS,
         data_dir=directory / "data",
-        web_port=_free_port(),
+        web_port=free_port(),
     )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _consume(

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from scripts.deploy_local import ROOT
 from tests.servers.kafka import KafkaCluster
-from tests.worker import free_port
+from tests.servers.ports import free_port
 
 BASE = "localhost/fraudstream-base"
 IMAGE = "localhost/fraudstream:check"

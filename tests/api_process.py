@@ -11,7 +11,8 @@ from types import TracebackType
 
 from fraudstream.settings import Settings
 from tests.child import Child
-from tests.worker import READY_WITHIN_S, STOP_WITHIN_S, Answer, WorkerFailedError, ask, environment, free_port
+from tests.servers.ports import free_port
+from tests.worker import READY_WITHIN_S, STOP_WITHIN_S, Answer, WorkerFailedError, ask, environment
 
 POLL_S = 0.05
 

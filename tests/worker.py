@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from pydantic import SecretStr
 
 from fraudstream.settings import Settings
 from tests.child import Child
+from tests.servers.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 READY_WITHIN_S = 90.0  # a limit for a machine that does ten other things, not a promise
@@ -187,12 +187,6 @@ def environment(settings: Settings) -> dict[str, str]:
     own = {name.upper(): _as_text(getattr(settings, name)) for name in Settings.model_fields}
     path = [str(CHECKOUT), *filter(None, [inherited.get("PYTHONPATH")])]
     return inherited | {name: text for name, text in own.items() if text} | {"PYTHONPATH": os.pathsep.join(path)}
-
-
-def free_port() -> int:
-    """A port on loopback that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _as_text(value: object) -> str:

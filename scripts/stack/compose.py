@@ -6,13 +6,14 @@ Only what docker/compose.yaml uses is understood; anything else in its place is 
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.servers.ports import free_port
 
 LOOPBACK = "127.0.0.1"
 DEFAULT_GRACE_S = 10.0
@@ -126,7 +127,7 @@ class Places:
         """The port on this machine: the published one, else the container's own number."""
         at = (service, inside)
         if at not in self._taken:
-            self._taken[at] = _free_port() if self.free_ports else self.services[service].ports.get(inside, inside)
+            self._taken[at] = free_port() if self.free_ports else self.services[service].ports.get(inside, inside)
         return self._taken[at]
 
     def address(self, service: str) -> str:
@@ -161,8 +162,3 @@ class Places:
         if name.endswith("_PORT"):
             return str(self.port(service.name, int(value)))
         return LOOPBACK if value in _OWN_ADDRESS and value else self.here(service, value)
-
-
-def _free_port() -> int:
-    with socket.create_server((LOOPBACK, 0)) as server:
-        return int(server.getsockname()[1])

@@ -21,7 +21,8 @@ from fraudstream.settings import Settings, load_settings
 from fraudstream.topics import declared_topics
 from scripts.integration_tests import CHECKS
 from tests.breaking_proxy import Break, BreakingProxy, Seen
-from tests.worker import CHECKOUT, Worker, free_port
+from tests.servers.ports import free_port
+from tests.worker import CHECKOUT, Worker
 
 KEY = "a-key-of-the-test"
 SCRIPT = CHECKOUT / "scripts" / "integration_tests.py"

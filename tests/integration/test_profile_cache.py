@@ -76,6 +76,12 @@ def given_by(worker: Worker, keys: Sequence[bytes], worker_key: str = "") -> lis
     return msgspec.msgpack.decode(answer.body, type=list[bytes])
 
 
+def is_owner(worker: Worker, key: bytes) -> bool:
+    given = given_by(worker, [key], "wk")
+    assert isinstance(given, list) or given == HTTPStatus.MISDIRECTED_REQUEST
+    return isinstance(given, list)
+
+
 async def until_judged(worker: Worker, rows: int) -> None:
     async def is_judged() -> bool:
         answer = await worker.ask("/health")
@@ -162,6 +168,11 @@ async def test_workers_give_profiles_to_those_who_show_the_key_and_only_their_ow
     assert given_by(workers[0], keys[:1]) == HTTPStatus.UNAUTHORIZED
     assert given_by(workers[0], keys[:1], "other") == HTTPStatus.UNAUTHORIZED
     assert given_by(workers[0], keys, "wk") == HTTPStatus.MISDIRECTED_REQUEST
-    owners = [[given_by(worker, [key], "wk") for worker in workers] for key in keys]
-    assert all(HTTPStatus.MISDIRECTED_REQUEST in pair for pair in owners)
-    assert all(any(isinstance(given, list) and given[0] for given in pair) for pair in owners)
+    owned: list[list[bytes]] = [[key for key in keys if is_owner(worker, key)] for worker in workers]
+    assert sorted([*owned[0], *owned[1]]) == keys, "each user has one owner"
+
+    async def is_known() -> bool:
+        given = [await asyncio.to_thread(given_by, *pair, "wk") for pair in zip(workers, owned, strict=True)]
+        return all(isinstance(records, list) and all(records) for records in given)
+
+    await until(is_known, WITHIN_S, "every owner gives the profiles of its users")

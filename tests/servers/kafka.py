@@ -25,6 +25,7 @@ from types import TracebackType
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.servers.foreground import run_until_stopped
 from tests.servers.jars import ServerUnavailableError, kafka_jars
 from tests.servers.ports import free_ports
 
@@ -263,22 +264,12 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=9092, help="of the first broker (default 9092)")
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3), help="default 1")
     options = parser.parse_args()
-    # Both signals raise KeyboardInterrupt, so that a broker that is still starting is stopped too. SIGINT is named
-    # because a shell starts its background jobs with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
     cluster = KafkaCluster(options.brokers, options.port)
-    try:
-        with cluster:
-            print(f"Kafka listens on {cluster.bootstrap} (Ctrl-C stops)", flush=True)
-            while True:
-                signal.pause()
-    except ServerUnavailableError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"Kafka stopped; its logs are in {cluster.directory}")
-    return 0
+    return run_until_stopped(
+        cluster,
+        lambda running: f"Kafka listens on {running.bootstrap} (Ctrl-C stops)",
+        f"Kafka stopped; its logs are in {cluster.directory}",
+    )
 
 
 if __name__ == "__main__":

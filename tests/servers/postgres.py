@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.servers.jars import ServerUnavailableError
+from tests.servers.ports import free_port
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
@@ -47,7 +47,7 @@ class PostgresServer:
 
     def __init__(self, directory: Path | None = None, options: Mapping[str, str] | None = None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fraudstream-postgres-")) if directory is None else directory
-        self.port = _free_port()
+        self.port = free_port()
         self._data = self.directory / "data"
         self._log = self.directory / "server.log"
         self._options = dict(options or {})
@@ -174,8 +174,3 @@ def server_user() -> str | None:
         except KeyError:
             continue
     raise ServerUnavailableError(f"PostgreSQL does not run as root, and there is no user {' or '.join(USERS)}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

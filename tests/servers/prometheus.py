@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.servers.jars import ServerUnavailableError
-from tests.worker import free_port
+from tests.servers.ports import free_port
 
 START_TIMEOUT_S = 30.0
 

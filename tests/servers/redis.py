@@ -20,7 +20,9 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.child import Child
+from tests.servers.foreground import run_until_stopped
 from tests.servers.jars import ServerUnavailableError
+from tests.servers.ports import free_port
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
@@ -36,7 +38,7 @@ class RedisServer(Child):
     """
 
     def __init__(self, port: int | None = None, directory: Path | None = None, options: Sequence[str] = ()) -> None:
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self.directory = directory or Path(tempfile.mkdtemp(prefix="fraudstream-redis-"))
         super().__init__(self.directory / "redis.log")
         self.options = tuple(options)
@@ -94,27 +96,13 @@ class RedisServer(Child):
             return False
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def main() -> int:
     """Runs one in the foreground until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers.redis", description="a real Redis on loopback")
     parser.add_argument("--port", type=int, default=6379)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with RedisServer(parser.parse_args().port) as server:
-            print(f"Redis listens on {server.host} (Ctrl-C stops)", flush=True)
-            while True:
-                signal.pause()
-    except ServerUnavailableError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
+    return run_until_stopped(
+        RedisServer(parser.parse_args().port), lambda running: f"Redis listens on {running.host} (Ctrl-C stops)"
+    )
 
 
 if __name__ == "__main__":

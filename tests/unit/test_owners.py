@@ -27,7 +27,7 @@ from fraudstream.tables.store import ProfileStore
 from fraudstream.web.cached_profiles import CachedProfiles
 from fraudstream.web.mount import mount
 from tests.profiles import record_at
-from tests.worker import free_port
+from tests.servers.ports import free_port
 
 PARTITIONS = 4
 USERS = [b"user-%d" % number for number in range(400)]

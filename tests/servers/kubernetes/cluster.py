@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.servers.foreground import run_until_stopped
 from tests.servers.jars import ServerUnavailableError
 from tests.servers.kubernetes.stages import pod_stages
 from tests.servers.ports import free_ports
@@ -332,21 +333,12 @@ STORAGE_CLASS: Manifest = {
 
 def main() -> int:
     """Runs a cluster in the foreground until SIGINT or SIGTERM."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
     cluster = KubernetesCluster()
-    try:
-        with cluster:
-            print(f"export KUBECONFIG={cluster.kubeconfig} PATH={TOOLS}:$PATH  # Kubernetes is up, Ctrl-C stops it")
-            sys.stdout.flush()
-            while True:
-                signal.pause()
-    except ServerUnavailableError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"Kubernetes stopped; its logs are in {cluster.directory}")
-    return 0
+    return run_until_stopped(
+        cluster,
+        lambda up: f"export KUBECONFIG={up.kubeconfig} PATH={TOOLS}:$PATH  # Kubernetes is up, Ctrl-C stops it",
+        f"Kubernetes stopped; its logs are in {cluster.directory}",
+    )
 
 
 if __name__ == "__main__":
