@@ -17,9 +17,11 @@ from fraudstream.adapters.kafka_topics import check_topics, create_topics
 from fraudstream.errors import BrokerError, SettingsError, TopicError
 from fraudstream.settings import Settings
 from fraudstream.topics import DEAD_LETTER_MAX_BYTES, changelog_topic, declared_topics, worker_topics
+from tests.checker import until
 from tests.servers.kafka import KafkaCluster
 
 MIB = 1024 * 1024
+WITHIN_S = 30.0
 
 
 async def create_by_hand(kafka: KafkaCluster, name: str, partitions: int, **config: str) -> None:
@@ -28,6 +30,11 @@ async def create_by_hand(kafka: KafkaCluster, name: str, partitions: int, **conf
     configs = {option.replace("_", "."): value for option, value in config.items()}
     await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
     await admin.close()
+
+    async def is_told() -> bool:
+        return name in await topics_on(kafka)
+
+    await until(is_told, WITHIN_S, f"{name}, which the broker made, among its topics")
 
 
 async def topics_on(kafka: KafkaCluster) -> set[str]:

@@ -25,7 +25,7 @@ ASKED = 150
 P99_S = float(os.environ.get("RESPONSIVE_P99_S", "0.05"))
 SPIN_S = 0.005
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 def ask_often(port: int) -> tuple[dict[str, list[float]], list[float]]:
