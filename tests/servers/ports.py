@@ -12,7 +12,7 @@ while it is down."""
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody uses now, all different, and not those that the test process beside this one gets."""
+    """Ports on loopback that nobody uses now, all different, and not those that a test process beside this one gets."""
     found: set[int] = set()
     while len(found) < count:
         port = _NUMBERS.randrange(FIRST + _OWN_PART, LAST, _PARTS)
