@@ -69,6 +69,10 @@ class ApiServer(Child):
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self._running().terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Waits until it has ended; returns the exit code."""
         return self._running().wait(STOP_WITHIN_S)
 
     def __enter__(self) -> ApiServer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ def api(processes: int) -> None:
 
     Profiles come from Redis, where workers leave copies at each checkpoint, so a backlog in the stream slows no answer.
     While Redis is down, answers go on from this process' own copies. What it does is set by environment variables (see
-    `fraudstream doctor`).
+    `fraudstream doctor`). Of several processes one that ends by itself ends them all, with exit code 1.
     """
     settings = load_settings()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -31,17 +32,42 @@ def api(processes: int) -> None:
     if processes == ALONE:
         serve(settings)
         return
+    raise SystemExit(supervise(processes))
+
+
+def supervise(processes: int) -> int:
+    """Runs so many processes until they are told to stop; one that ends unasked ends them all.
+
+    Fewer would answer more slowly and nobody would know; whoever started them starts all anew.
+
+    Returns:
+        The exit code: 0 where all ended when they were told to and in order, else 1.
+    """
     # Before torch is loaded: its threads do not survive a fork, so each child is a process of its own from the start.
     command = [sys.executable, "-m", "fraudstream.cli.main", "api"]
-    children = [subprocess.Popen(command) for _ in range(processes)]
+    children = {child.pid: child for child in (subprocess.Popen(command) for _ in range(processes))}
+    stopping = False
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        for child in children:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+        for child in children.values():
             child.send_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, pass_on)
-    raise SystemExit(max(child.wait() for child in children))
+        signal.signal(number, stop)
+    exit_code = 0
+    while children:
+        pid, status = os.wait()
+        del children[pid]
+        ended_with = os.waitstatus_to_exitcode(status)
+        if not stopping:
+            click.echo(f"fraudstream: process {pid} ended by itself ({ended_with}): the others are stopped", err=True)
+            exit_code = 1
+            stop(signal.SIGTERM, None)
+        elif ended_with not in (0, -signal.SIGINT, -signal.SIGTERM):  # told to stop while it still started
+            exit_code = 1
+    return exit_code
 
 
 def serve(settings: Settings) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -237,5 +239,17 @@ def test_several_processes_share_a_port_and_stop_together(settings: Settings, tm
         for number in range(20):
             assert body_of(asked(server, b"u", number))["model_version"]
         assert server.stop() == 0, server.tail()
+        with pytest.raises(OSError, match="refused"):
+            server.call("GET", "/health")
+
+
+def test_one_of_several_processes_that_dies_ends_them_all(settings: Settings, tmp_path: Path) -> None:
+    alone = settings.model_copy(update={"kafka_servers": None})
+    with ApiServer(alone, tmp_path, ("--processes", "2")) as server:
+        server.ready()
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        assert server.wait() == 1, server.tail()
+        assert f"process {children[0]} ended by itself (-9)" in server.tail()
         with pytest.raises(OSError, match="refused"):
             server.call("GET", "/health")
