@@ -98,7 +98,8 @@ def verify(context: click.Context, kept: list[Head], json_file: Path | None) -> 
         say(str(finding))
     if report.broken > SHOWN:
         say(f"... and {report.broken - SHOWN:,} more")
-    say(f"{report.rows:,} rows{dropped}: " + (f"{report.broken:,} broken" if report.broken else "the chain holds"))
+    rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
+    say(f"{rows}{dropped}: " + (f"{report.broken:,} broken" if report.broken else "the chain holds"))
     write_json(
         json_file,
         {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fraudstream.decide.attribution import LSTM, SEQUENCE_AT, Part, attribute
 from fraudstream.decide.codes import OTHER_SIGNALS, subject_of
-from fraudstream.decide.sentences import Said, said_of, said_of_feature
+from fraudstream.decide.sentences import said_of, said_of_feature, said_of_sequence
 from fraudstream.features.catalogue import MODEL_INPUTS
 from fraudstream.verdict import Reason
 
@@ -26,8 +26,6 @@ SMALLEST_SHARE = 0.05
 """A reason that did less than this for the score is not worth an analyst's time, unless it leads."""
 DIGITS = 6
 """Of contributions, as of the score that they sum to."""
-MOST_SURPRISING = 0.999
-"""Beyond it the words would say 100 %."""
 SEQUENCE_FEATURE, REST_FEATURE = "sequence", "other"
 
 _CONTRIBUTION = attrgetter("contribution")
@@ -110,12 +108,10 @@ def _rounded(score: float, told: list[Part], rest: float) -> list[float]:
 
 def _reason(part: Part, contribution: float, amount: float, row: list[float], lstm: float) -> Reason:
     if part.at == SEQUENCE_AT:
-        value = 0.0 if math.isnan(lstm) else round(lstm, DIGITS)
-        share = f"{min(lstm, MOST_SURPRISING):.1%}"
-        text = f"This payment fits this user's recent ones badly: {share} of all payments fit better"
-        return Reason(part.code, SEQUENCE_FEATURE, value, "share of payments", None, contribution, text)
+        said = said_of_sequence(0.0 if math.isnan(lstm) else lstm, row)
+        return Reason(part.code, SEQUENCE_FEATURE, said.value, said.unit, said.usual, contribution, said.text)
     feature = MODEL_INPUTS[part.at]
-    said: Said = said_of_feature(feature, amount, row) if feature.says else said_of(part.code, feature, amount, row)
+    said = said_of_feature(feature, amount, row) if feature.says else said_of(part.code, feature, amount, row)
     return Reason(part.code, feature.name, said.value, said.unit, said.usual, contribution, said.text)
 
 

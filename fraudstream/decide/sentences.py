@@ -26,6 +26,8 @@ _FEW_PAYMENTS = 24.0
 """One for each hour of the day: with fewer, the share of an hour is a guess."""
 _RARE_NATS = 2.0
 _MOST_RARE = 10_000.0
+_MOST_SURPRISING = 0.999
+"""Beyond it the words would say 100 %."""
 _CENTS, _DIGITS = 2, 6
 _AGAINST_USER = frozenset({"echo_z_1d", "echo_ratio_1d", "echo_ratio_3d"})
 """Echoes of what is much for the user; the others are of what is much for a category."""
@@ -226,6 +228,18 @@ def _category(_feature: Feature, _amount: float, row: Row) -> Said:
 
 
 # Times
+
+
+def said_of_sequence(surprise: float, row: Row) -> Said:
+    """What the LSTM says.
+
+    Args:
+        surprise: share of the training traffic that surprised it less.
+        row: features of the transaction.
+    """
+    unlike = "fits this user's recent ones badly" if row[_KNOWN] else "is this user's first, and an unusual one"
+    text = f"This payment {unlike}: {min(surprise, _MOST_SURPRISING):.1%} of all payments fit better"
+    return Said(round(surprise, _DIGITS), "share of payments", None, text)
 
 
 def _hour(_feature: Feature, _amount: float, row: Row) -> Said:

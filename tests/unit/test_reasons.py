@@ -118,8 +118,14 @@ def test_the_sequence_is_a_reason_only_where_it_surprises(lstm: float, expected:
 
 
 def test_a_rank_of_nearly_one_is_not_said_to_be_all_payments() -> None:
-    (sequence,) = found_in(residuals(), (math.nan, math.nan, 0.99999))
+    (sequence,) = found_in(residuals(), (math.nan, math.nan, 0.99999), lifetime_count=7)
     assert sequence.text == "This payment fits this user's recent ones badly: 99.9% of all payments fit better"
+    assert (sequence.value, sequence.unit) == (0.99999, "share of payments")
+
+
+def test_a_first_payment_is_not_held_against_earlier_ones() -> None:
+    (sequence,) = found_in(residuals(), (math.nan, math.nan, 0.97))
+    assert sequence.text == "This payment is this user's first, and an unusual one: 97.0% of all payments fit better"
 
 
 def test_where_nothing_stands_out_the_whole_is_the_reason() -> None:
@@ -175,6 +181,6 @@ def test_what_does_not_surprise_is_no_reason() -> None:
 
 
 def test_the_documented_examples_of_what_no_feature_leads_are_what_is_said() -> None:
-    sequence, rest = found_in(residuals(), (0.99, math.nan, 0.997))
+    sequence, rest = found_in(residuals(), (0.99, math.nan, 0.997), lifetime_count=7)
     assert sequence.text == codes.REASON_CODES[codes.UNUSUAL_SEQUENCE].example
     assert rest.text == codes.REASON_CODES[codes.OTHER_SIGNALS].example
