@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -18,16 +22,22 @@ POD_API = ("get", "list", "watch", "create", "delete")
 
 
 @pytest.fixture
-def release(kubernetes: KubernetesCluster, own_namespace: str) -> str:
-    """The namespace of a release that runs, with the defaults."""
+def with_secrets(kubernetes: KubernetesCluster, own_namespace: str) -> str:
+    """A namespace that holds what the chart asks for."""
     literals = [f"--from-literal={key}=x" for key in SECRET_KEYS]
     kubernetes.kubectl("create", "secret", "generic", "fraudstream-secrets", "--namespace", own_namespace, *literals)
-    upgrade(kubernetes, own_namespace, "--install")
     return own_namespace
 
 
-def upgrade(kubernetes: KubernetesCluster, namespace: str, *more: str) -> None:
-    release = (RELEASE, str(CHART), "--namespace", namespace)
+@pytest.fixture
+def release(kubernetes: KubernetesCluster, with_secrets: str) -> str:
+    """The namespace of a release that runs, with the defaults."""
+    upgrade(kubernetes, with_secrets, "--install")
+    return with_secrets
+
+
+def upgrade(kubernetes: KubernetesCluster, namespace: str, *more: str, chart: Path = CHART) -> None:
+    release = (RELEASE, str(chart), "--namespace", namespace)
     kubernetes.helm("upgrade", *release, "--atomic", "--timeout", "60s", *more)
 
 
@@ -88,6 +98,23 @@ def test_an_upgrade_keeps_volumes_and_one_that_is_not_healthy_is_undone(
     assert {image for image, _ in found.values()} == {"fraudstream:0.2.0"}
     assert len(found) == 2
     assert volumes(kubernetes, release) == before
+
+
+def test_an_upgrade_from_an_earlier_version_of_the_chart_keeps_volumes(
+    kubernetes: KubernetesCluster, with_secrets: str, tmp_path: Path
+) -> None:
+    # What names the version must not be in what Kubernetes lets nobody change: selectors, claim templates.
+    earlier = shutil.copytree(CHART, tmp_path / CHART.name)
+    about = (earlier / "Chart.yaml").read_text()
+    (earlier / "Chart.yaml").write_text(re.sub(r"(?m)^(version|appVersion): .*$", r'\1: "0.0.9"', about))
+    upgrade(kubernetes, with_secrets, "--install", chart=earlier)
+    before = volumes(kubernetes, with_secrets)
+    assert {image for image, _ in workers(kubernetes, with_secrets).values()} == {"fraudstream:0.0.9"}
+    upgrade(kubernetes, with_secrets)
+    found = workers(kubernetes, with_secrets)
+    assert {image for image, _ in found.values()} == {f"fraudstream:{metadata.version('fraudstream')}"}
+    assert len(found) == 2
+    assert volumes(kubernetes, with_secrets) == before
 
 
 def test_a_canary_of_the_workers_is_one_pod(kubernetes: KubernetesCluster, release: str) -> None:
