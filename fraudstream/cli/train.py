@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -37,6 +40,7 @@ def train(
     The file is checked first: what it lacks and what is left out is shown. A training that was stopped goes on where
     it was when the same command is given again.
     """
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         from fraudstream.training import recipe
 
@@ -44,6 +48,8 @@ def train(
         trained = recipe.train(order, _OnTerminal())
     except KeyboardInterrupt:
         raise Failure(_stopped(out), EXIT_FAILED) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
     manifest = trained.manifest
     say(
         f"{out}: model {manifest.model_version}, fitted to {manifest.training.rows:,} "
@@ -59,6 +65,15 @@ def train(
             "data": trained.data.as_json(),
         },
     )
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Ctrl-C, without a word about what it leaves half made.
+
+    In the middle of a compilation that is objects of the compiler, and Python tells each one's end with a traceback.
+    """
+    sys.unraisablehook = lambda _unraisable: None
+    raise KeyboardInterrupt
 
 
 def first_row(history: History, since: str | None) -> int:

@@ -303,6 +303,29 @@ def test_ctrl_c_ends_in_one_line_that_says_how_to_go_on(tmp_path: Path) -> None:
     assert "from an earlier run: reference, replay, forest" in ended.stderr
 
 
+HALF_MADE = """
+from fraudstream.cli.train import interrupt
+
+class Compiling:
+    def __init__(self):
+        interrupt(2, None)
+        self.pointer = 1
+
+    def __del__(self):
+        self.pointer
+
+try:
+    Compiling()
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_ctrl_c_says_nothing_of_what_it_leaves_half_made() -> None:
+    ran = subprocess.run([sys.executable, "-c", HALF_MADE], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("stopped\n", "")
+
+
 def test_the_first_row_to_learn_from_can_be_asked_for_here() -> None:
     history = simulate(SimulationSpec(transactions=ROWS, users=12, seed=5))
     assert first_row(history, "2025-01-20") == len(history.between(until="2025-01-20"))
