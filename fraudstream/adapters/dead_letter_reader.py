@@ -56,9 +56,10 @@ async def read_dead_letters(settings: Settings, bootstrap: str) -> AsyncIterator
 async def _assign(settings: Settings, consumer: Any) -> dict[TopicPartition, int]:
     """Gives the consumer the topic from its start; returns the ends of the partitions that hold anything."""
     topic = settings.dead_letters_topic
-    if topic not in await consumer.topics():
+    known = await consumer._client.fetch_all_metadata()  # consumer.topics() asks the same and forgets the partitions
+    if topic not in known.topics():
         raise TopicError(f"topic {topic}: expected it to exist; create it with `fraudstream topics create`")
-    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+    partitions = [TopicPartition(topic, number) for number in sorted(known.partitions_for_topic(topic))]
     consumer.assign(partitions)
     # A plain seek: seek_to_beginning is undone by the reset to the end that the client has begun by itself.
     firsts = await consumer.beginning_offsets(partitions)
