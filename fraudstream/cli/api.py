@@ -59,8 +59,8 @@ def supervise(processes: int) -> int:
     exit_code = 0
     while children:
         pid, status = os.wait()
-        del children[pid]
-        ended_with = os.waitstatus_to_exitcode(status)
+        # It was reaped here, so Popen would ask for it in vain.
+        ended_with = children.pop(pid).returncode = os.waitstatus_to_exitcode(status)
         if not stopping:
             click.echo(f"fraudstream: process {pid} ended by itself ({ended_with}): the others are stopped", err=True)
             exit_code = 1

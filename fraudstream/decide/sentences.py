@@ -98,6 +98,18 @@ def said_of_feature(feature: Feature, amount: float, row: Row) -> Said:
     return Said(value, feature.unit, None, text)
 
 
+def said_of_sequence(surprise: float, row: Row) -> Said:
+    """What the LSTM says.
+
+    Args:
+        surprise: share of the training traffic that surprised it less.
+        row: features of the transaction.
+    """
+    unlike = "fits this user's recent ones badly" if row[_KNOWN] else "is this user's first, and an unusual one"
+    text = f"This payment {unlike}: {min(surprise, _MOST_SURPRISING):.1%} of all payments fit better"
+    return Said(round(surprise, _DIGITS), "share of payments", None, text)
+
+
 # Amounts
 
 
@@ -228,18 +240,6 @@ def _category(_feature: Feature, _amount: float, row: Row) -> Said:
 
 
 # Times
-
-
-def said_of_sequence(surprise: float, row: Row) -> Said:
-    """What the LSTM says.
-
-    Args:
-        surprise: share of the training traffic that surprised it less.
-        row: features of the transaction.
-    """
-    unlike = "fits this user's recent ones badly" if row[_KNOWN] else "is this user's first, and an unusual one"
-    text = f"This payment {unlike}: {min(surprise, _MOST_SURPRISING):.1%} of all payments fit better"
-    return Said(round(surprise, _DIGITS), "share of payments", None, text)
 
 
 def _hour(_feature: Feature, _amount: float, row: Row) -> Said:
