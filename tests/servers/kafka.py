@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -136,6 +137,7 @@ class KafkaCluster:
     def stop(self) -> None:
         """Stops all brokers and removes their records; the logs stay in `directory`."""
         for process in self._processes.values():
+            process.send_signal(signal.SIGCONT)  # a paused one would not hear the next
             process.terminate()
         for process in self._processes.values():
             try:
@@ -149,16 +151,27 @@ class KafkaCluster:
         if self.directory.is_dir() and not any(self.directory.iterdir()):  # nothing was started, so there are no logs
             self.directory.rmdir()
 
-    def kill(self, broker: int = 1) -> None:
-        """Ends a broker with SIGKILL; brokers count from 1."""
-        process = self._processes.pop(broker)
-        process.kill()
-        process.wait()
+    def kill(self, *brokers: int) -> None:
+        """Ends brokers with SIGKILL, all at once; they count from 1, and none named is the first."""
+        killed = [self._processes.pop(number) for number in brokers or (1,)]
+        for process in killed:
+            process.kill()
+        for process in killed:
+            process.wait()
 
-    def revive(self, broker: int = 1) -> None:
-        """Starts a killed broker again on what it had written, and waits until it serves."""
-        self._launch(self._nodes[broker - 1])
+    def revive(self, *brokers: int) -> None:
+        """Starts killed brokers again on what they had written, and waits until they serve."""
+        for number in brokers or (1,):
+            self._launch(self._nodes[number - 1])
         self._wait_until_ready()
+
+    def pause(self, broker: int = 1) -> None:
+        """SIGSTOP: the broker stands still and keeps its connections."""
+        self._processes[broker].send_signal(signal.SIGSTOP)
+
+    def resume(self, broker: int = 1) -> None:
+        """SIGCONT: a paused broker goes on as if no time had passed."""
+        self._processes[broker].send_signal(signal.SIGCONT)
 
     def __enter__(self) -> KafkaCluster:
         self.start()
