@@ -13,12 +13,15 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from fraudstream.adapters import kafka_records
 from fraudstream.errors import BrokerError, SettingsError
 from fraudstream.settings import Settings
 
 TCP_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 MAX_PORT = 65_535
+
+kafka_records.install()
 
 
 def kafka_arguments(settings: Settings) -> dict[str, Any]:
