@@ -39,6 +39,10 @@ test: .venv/.installed-test ## every test that needs no server
 test-integration: .venv/.installed-test ## the tests against real servers, which it starts itself (Java, Maven, Chromium)
 	$(PYTEST) -m servers $(ARGS)
 
+.PHONY: test-chaos
+test-chaos: .venv/.installed-test ## kills and stalls workers and brokers, ruins disks, judges what came out (ARGS=--short; --help)
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: tools
 tools: .venv/.installed-test ## operations tools into .tools/bin: helm, kubectl, linters (ARGS=helm for one); first time: minutes
 	@$(BIN)/python scripts/tools.py $(or $(ARGS),kubernetes lint)

@@ -11,6 +11,9 @@ from fraudstream.adapters.kafka_client import tls_context
 from fraudstream.settings import Settings
 
 HEARTBEATS_PER_SESSION = 4
+HEARTBEAT_S = 0.5
+"""Members hear of a rebalance by their next heartbeat and wait for each other: it is a part of each takeover."""
+
 REQUEST_TIMEOUT_S = 90.0
 
 
@@ -38,7 +41,7 @@ def common_options(settings: Settings, bootstrap: str) -> dict[str, Any]:
         "broker": [f"kafka://{server.strip()}" for server in bootstrap.split(",")],
         "broker_credentials": _credentials(settings),
         "broker_session_timeout": settings.kafka_session_timeout_s,
-        "broker_heartbeat_interval": settings.kafka_session_timeout_s / HEARTBEATS_PER_SESSION,
+        "broker_heartbeat_interval": min(HEARTBEAT_S, settings.kafka_session_timeout_s / HEARTBEATS_PER_SESSION),
         "broker_request_timeout": max(REQUEST_TIMEOUT_S, settings.kafka_session_timeout_s),
         "broker_commit_interval": 0.5,
         "consumer_auto_offset_reset": "earliest",

@@ -1,0 +1,100 @@
+"""`make test-chaos`: breaks workers, brokers and disks, and says what came of it.
+
+    python -m tests.chaos [--short] [--only WORDS] [--seed N] [--rate N] [--json FILE] [--markdown FILE]
+
+Ends with 1 where a promise was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.chaos.bed import ScenarioError
+from tests.chaos.report import as_json, as_markdown, print_report
+from tests.chaos.run import Report, run
+from tests.chaos.scenario import Scenario
+from tests.chaos.source import transactions
+from tests.chaos.suite import FULL, SHORT
+from tests.servers.jars import ServerUnavailableError
+from tests.servers.kafka import KafkaCluster
+
+ROWS = 600_000
+"""Five minutes at 2,000 a second: longer than any scenario."""
+
+
+def main() -> int:
+    """Runs the scenarios one after the other; returns the exit code."""
+    options = _parser().parse_args()
+    scenarios = [
+        scenario
+        for scenario in (SHORT if options.short else FULL)
+        if any(word in scenario.name for word in options.only or [""])
+    ]
+    if options.list:
+        for scenario in scenarios:
+            print(f"{scenario.name}: {scenario.about}")
+        return 0
+    history, called = transactions(ROWS)
+    print(f"seed {options.seed}, {options.rate:,.0f} transactions a second ({called}), {len(scenarios)} scenarios")
+    reports: list[Report] = []
+    broken = 0
+    try:
+        for directory, cluster, scenario in _clusters(scenarios, options.logs):
+            seed = options.seed + len(reports)
+            try:
+                report = asyncio.run(run(scenario, cluster, history, options.rate, seed, directory))
+            except ScenarioError as error:
+                print(f"{scenario.name} (seed {seed}): {error}", flush=True)
+                broken += 1
+                continue
+            print_report(report)
+            reports.append(report)
+            broken += bool(report.problems)
+    except ServerUnavailableError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.json:
+        options.json.write_text(as_json(reports), encoding="utf-8")
+    if options.markdown:
+        options.markdown.write_text(as_markdown(reports), encoding="utf-8")
+    kills = sum(report.kills for report in reports)
+    print(f"{len(reports)} scenarios, {kills} kills of workers; {broken} broke a promise" if broken else
+          f"{len(reports)} scenarios, {kills} kills of workers: every promise held")  # fmt: skip
+    return 1 if broken else 0
+
+
+def _clusters(scenarios: list[Scenario], logs: Path | None) -> Iterator[tuple[Path, KafkaCluster, Scenario]]:
+    """Each scenario with a running cluster of its size and a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="fraudstream-chaos-") as temporary:
+        root = logs or Path(temporary)
+        numbers = itertools.count(1)
+        for brokers, group in itertools.groupby(scenarios, lambda scenario: scenario.brokers):
+            with KafkaCluster(brokers, directory=root / f"{brokers}-brokers") as cluster:
+                for number, scenario in zip(numbers, group, strict=False):
+                    directory = root / f"{number}"
+                    directory.mkdir(parents=True)
+                    yield directory, cluster, scenario
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="tries to break what is promised")
+    parser.add_argument("--short", action="store_true", help="a few minutes of it, as CI does")
+    parser.add_argument("--only", action="append", help="scenarios whose names hold this; may be given again")
+    parser.add_argument("--list", action="store_true", help="say what would run")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of every random choice")
+    parser.add_argument("--rate", type=float, default=2_000.0, help="transactions a second (default 2000)")
+    parser.add_argument("--logs", type=Path, help="a new directory that keeps logs and disks of workers and brokers")
+    parser.add_argument("--json", type=Path, help="write the reports here")
+    parser.add_argument("--markdown", type=Path, help="write a table here")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
