@@ -76,7 +76,7 @@ def asyncapi_document(settings: Settings) -> dict[str, Any]:
 
 
 def _channels(settings: Settings) -> dict[str, Any]:
-    transactions, verdicts, alerts, dead_letters, labels, _changelog = declared_topics(settings)
+    transactions, verdicts, alerts, dead_letters, labels, *_own = declared_topics(settings)
     flagged = "Every verdict" if settings.alert_on_all else "The verdicts that are flagged"
     return {
         "transactions": _channel(

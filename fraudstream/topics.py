@@ -78,8 +78,14 @@ def changelog_topic(settings: Settings) -> str:
     return f"{settings.app_id}-{PROFILES_TABLE}-changelog"
 
 
+def replayed_topic(settings: Settings) -> str:
+    """The topic that says which dead letters were put back; written together with what was, so that none goes twice."""
+    return f"{settings.app_id}-replayed"
+
+
 def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
-    """Every topic that a process reads or writes: transactions, verdicts, alerts, dead-letters, labels, changelog.
+    """Every topic that a process reads or writes: transactions, verdicts, alerts, dead-letters, labels, changelog,
+    and which dead letters were replayed.
 
     All have the same number of partitions: what follows from a transaction goes to the partition of its number.
 
@@ -93,6 +99,7 @@ def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
         "DEAD_LETTERS_TOPIC": settings.dead_letters_topic,
         "LABELS_TOPIC": settings.labels_topic,
         "APP_ID (the changelog's name)": changelog_topic(settings),
+        "APP_ID (the name of what was replayed)": replayed_topic(settings),
     }
     _refuse_bad_names(names)
     results = {"retention.ms": str(RESULTS_RETENTION_MS)}
@@ -102,21 +109,19 @@ def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
         _deleted(settings, settings.alerts_topic, results),
         _deleted(settings, settings.dead_letters_topic, results | {"max.message.bytes": str(DEAD_LETTER_MAX_BYTES)}),
         _deleted(settings, settings.labels_topic, {"retention.ms": str(LABELS_RETENTION_MS)}),
-        _spec(
-            settings,
-            changelog_topic(settings),
-            {"cleanup.policy": "compact", "segment.bytes": str(CHANGELOG_SEGMENT_BYTES)},
-        ),
+        _compacted(settings, changelog_topic(settings)),
+        _compacted(settings, replayed_topic(settings)),
     )
 
 
 def worker_topics(settings: Settings) -> tuple[TopicSpec, ...]:
-    """Those without which a worker cannot judge: labels are the audit sink's alone.
+    """Those without which a worker cannot judge: labels are the audit sink's alone, what was replayed a command's.
 
     Raises:
         SettingsError: as `declared_topics`.
     """
-    return tuple(spec for spec in declared_topics(settings) if spec.name != settings.labels_topic)
+    others = {settings.labels_topic, replayed_topic(settings)}
+    return tuple(spec for spec in declared_topics(settings) if spec.name not in others)
 
 
 def find_problems(specs: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[TopicProblem]:
@@ -142,6 +147,10 @@ def added_partitions(topic: str, expected: int, found: int) -> TopicProblem:
         "users have moved to other partitions and left their profiles behind, so nothing is judged any more; stop what "
         "writes to it and move to topics made with the new number (docs/operations.md, Adding partitions)",
     )
+
+
+def _compacted(settings: Settings, name: str) -> TopicSpec:
+    return _spec(settings, name, {"cleanup.policy": "compact", "segment.bytes": str(CHANGELOG_SEGMENT_BYTES)})
 
 
 def _deleted(settings: Settings, name: str, config: Mapping[str, str]) -> TopicSpec:

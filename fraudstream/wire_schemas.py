@@ -163,7 +163,9 @@ def _dead_letter_headers() -> Schema:
             "source_partition": {"description": "Its partition there, in decimal digits.", **number},
             "source_offset": {"description": "Its offset there, in decimal digits.", **number},
             "reason": {
-                "description": "Stable code. " + "; ".join(f"{code}: {says}" for code, says in REASONS.items()) + ".",
+                "description": "Stable code. "
+                + "; ".join(f"{name}: {one.means}" for name, one in REASONS.items())
+                + ".",
                 "enum": [*REASONS],
             },
             "detail": {"description": "The field, what was expected and what came.", "type": "string"},

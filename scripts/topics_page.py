@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fraudstream.asyncapi import DELIVERY, EVOLUTION, PARTITIONING
+from fraudstream.dead_letter import REASONS, REPLAYED_HEADER
 
 HEAD = """\
 # The topics
@@ -30,6 +31,20 @@ refuses
 
 It reads, but does not promise to go on reading, times with a blank in place of the T and offsets without a colon, which
 are not RFC 3339.
+"""
+
+REPLAY = f"""\
+`fraudstream dead-letters list` counts them by reason, `show` shows one whole, and `replay` puts them back after a fix:
+the original bytes with their key and their time, to the partition that the key chooses, with the header
+`{REPLAYED_HEADER}` (TOPIC/PARTITION@OFFSET of the letter). Each letter goes back once, also where the command is run
+again or killed half-way: the message and a marker, on the topic APP_ID-replayed, are written in one Kafka transaction,
+a run reads the markers before it sends, and it fences whichever run was before it. What is there by then counts for a
+`read_committed` reader; workers are such readers. Letters stay in the topic as they were, and `list` goes on
+showing them; one that is refused again becomes another letter.
+
+`replay` refuses, and says so: what came from another topic than `transactions` and `labels` (verdicts are there exactly
+once, so they are never written again); what was cut and whose original is no longer at its origin; what is older than
+its topic keeps messages; what is larger than its topic takes. The headers that the original had are not kept.
 """
 
 CLIENTS = """\
@@ -69,6 +84,8 @@ def topics_page(document: dict[str, Any]) -> str:
         if "headers" in message:
             headers = schemas[_last(message["headers"]["$ref"])]
             parts += [headers["description"] + "\n", _table("header", headers, schemas)]
+        if channel is document["channels"]["deadLetters"]:
+            parts += [_reasons(), REPLAY]
     for name in ("Reason", "MemberScores"):
         parts += [f"## {name}\n\n{schemas[name]['description']}\n", _table("field", schemas[name], schemas)]
     return "\n".join([*parts, BEYOND, CLIENTS])
@@ -86,7 +103,8 @@ def _overview(channels: dict[str, Any]) -> Iterator[str]:
     yield "\n".join(["| topic | key | value | kept for | written by |", "|---|---|---|---|---|", *rows]) + "\n"
     yield (
         "All have the same number of partitions (TOPIC_PARTITIONS) and of copies (TOPIC_REPLICATION). The changelog of "
-        "the profiles is the worker's own: nobody else should read or write it.\n"
+        "the profiles and APP_ID-replayed, which keeps what was replayed, are fraudstream's own: nobody else should "
+        "read or write them.\n"
     )
 
 
@@ -102,6 +120,11 @@ def _rules() -> Iterator[str]:
         "what tries to break this.\n"
     )
     yield f"## How messages change\n\n{EVOLUTION}\n"
+
+
+def _reasons() -> str:
+    rows = "\n".join(f"| `{code}` | {one.means} | {one.do} |" for code, one in REASONS.items())
+    return f"| reason | means | what to do |\n|---|---|---|\n{rows}\n"
 
 
 def _table(what: str, schema: dict[str, Any], schemas: dict[str, Any]) -> str:

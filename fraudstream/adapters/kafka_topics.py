@@ -93,6 +93,16 @@ async def check_topics(
     return find_problems(specs, found)
 
 
+async def describe_topics(settings: Settings, bootstrap: str, names: Iterable[str]) -> dict[str, FoundTopic]:
+    """Those of these topics that are there.
+
+    Raises:
+        BrokerError: the broker cannot be reached.
+    """
+    async with _admin(settings, bootstrap) as admin:
+        return await _describe(admin, set(names))
+
+
 @asynccontextmanager
 async def _admin(settings: Settings, bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
     """A connected admin client; whatever goes wrong on the way to the broker becomes one BrokerError."""

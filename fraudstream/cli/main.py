@@ -40,7 +40,7 @@ COMMANDS = {
     "keys": Lazy("fraudstream.cli.keys:keys", "Makes, lists and removes API keys, which are kept as hashes."),
     "audit": Lazy("fraudstream.cli.audit:audit", "Keeps and checks the evidence of every verdict."),
     "doctor": Lazy("fraudstream.cli.doctor:doctor", "Checks settings, servers, model and topics; says what to do."),
-    "dead-letters": Lazy("fraudstream.cli.dead_letters:dead_letters", "Shows messages that could not be scored."),
+    "dead-letters": Lazy("fraudstream.cli.dead_letters:dead_letters", "Shows what could not be scored; puts it back."),
 }
 
 EXTRAS = {

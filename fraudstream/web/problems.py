@@ -32,11 +32,11 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     **{
-        reason: Kind(HTTPStatus.BAD_REQUEST, title)
-        for reason, title in REASONS.items()
+        reason: Kind(HTTPStatus.BAD_REQUEST, refusal.means)
+        for reason, refusal in REASONS.items()
         if reason not in {"empty_message", "key_mismatch", "profile_unreadable"}  # of the stream, not of a request
     },
-    "profile_unreadable": Kind(HTTPStatus.SERVICE_UNAVAILABLE, REASONS["profile_unreadable"]),
+    "profile_unreadable": Kind(HTTPStatus.SERVICE_UNAVAILABLE, REASONS["profile_unreadable"].means),
     "invalid_parameter": Kind(HTTPStatus.BAD_REQUEST, "a query parameter or a part of the path cannot be used"),
     "unauthorized": Kind(HTTPStatus.UNAUTHORIZED, "no known API key was shown"),
     "unknown_user": Kind(HTTPStatus.NOT_FOUND, "nothing is known of the user"),

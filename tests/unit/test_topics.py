@@ -6,7 +6,7 @@ import pytest
 
 from fraudstream.errors import SettingsError
 from fraudstream.settings import Settings
-from fraudstream.topics import FoundTopic, TopicSpec, changelog_topic, declared_topics, find_problems
+from fraudstream.topics import FoundTopic, TopicSpec, changelog_topic, declared_topics, find_problems, replayed_topic
 
 MIB = 1024 * 1024
 
@@ -19,11 +19,12 @@ def as_declared(settings: Settings) -> dict[str, FoundTopic]:
     return {spec.name: FoundTopic(spec.name, spec.partitions, spec.config) for spec in declared_topics(settings)}
 
 
-def test_every_topic_that_users_see_and_the_changelog_are_declared(own_settings: Settings) -> None:
+def test_every_topic_that_users_see_and_the_workers_own_are_declared(own_settings: Settings) -> None:
     assert set(specs_by_name(own_settings)) == {
         *own_settings.topic_names,
         own_settings.labels_topic,
         changelog_topic(own_settings),
+        replayed_topic(own_settings),
     }
 
 
@@ -34,9 +35,9 @@ def test_the_changelog_has_the_name_that_faust_gives_to_the_table_of_profiles(ow
     assert app.Table("profiles").changelog_topic.get_topic_name() == changelog_topic(own_settings)
 
 
-def test_only_the_changelog_is_compacted_so_no_event_is_ever_compacted_away(own_settings: Settings) -> None:
+def test_only_what_is_looked_up_by_key_is_compacted_so_no_event_is_ever_compacted_away(own_settings: Settings) -> None:
     compacted = [spec.name for spec in declared_topics(own_settings) if spec.config["cleanup.policy"] == "compact"]
-    assert compacted == [changelog_topic(own_settings)]
+    assert compacted == [changelog_topic(own_settings), replayed_topic(own_settings)]
 
 
 def test_all_topics_have_as_many_partitions_as_transactions(own_settings: Settings) -> None:
