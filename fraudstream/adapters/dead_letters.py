@@ -17,7 +17,7 @@ from typing import Any
 import aiokafka
 from aiokafka.errors import KafkaError, ProducerFenced
 
-from fraudstream.adapters.kafka_client import kafka_arguments
+from fraudstream.adapters.kafka_client import collected_log, kafka_arguments
 from fraudstream.adapters.kafka_topics import describe_topics
 from fraudstream.adapters.topic_reader import read_topic
 from fraudstream.dead_letter import NOWHERE, REPLAYED_HEADER, KeptLetter, kept_letter, place_of
@@ -114,11 +114,12 @@ async def replay(settings: Settings, bootstrap: str, plan: ReplayPlan, advance: 
         **kafka_arguments(settings),
     )
     try:
-        async with asyncio.timeout(START_TIMEOUT_S):
-            await producer.start()
-        # Only now: an earlier run is fenced and what it left open is committed or aborted.
-        left = plan.ready - await _replayed(settings, bootstrap)
-        return await _put_back(settings, bootstrap, producer, left, advance)
+        with collected_log():
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await producer.start()
+            # Only now: an earlier run is fenced and what it left open is committed or aborted.
+            left = plan.ready - await _replayed(settings, bootstrap)
+            return await _put_back(settings, bootstrap, producer, left, advance)
     except ProducerFenced:
         raise Fenced(
             "another replay of dead letters has begun, this one stops; nothing was sent twice, and what is left is "
