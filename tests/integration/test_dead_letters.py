@@ -57,8 +57,16 @@ async def replay_all(settings: Settings) -> int:
     return await on_broker.replay(settings, str(settings.kafka_servers), await plan_all(settings), lambda _: None)
 
 
-async def records(settings: Settings, topic: str) -> list[Any]:
-    return await read_topic(str(settings.kafka_servers), topic)
+async def records(settings: Settings, topic: str, least: int = 0) -> list[Any]:
+    """Those of a topic, as soon as there are so many: a commit is answered a moment before readers see it."""
+    found: list[Any] = []
+
+    async def are_there() -> bool:
+        found[:] = await read_topic(str(settings.kafka_servers), topic)
+        return len(found) >= least
+
+    await until(are_there, 20, f"{least} records in {topic}")
+    return found
 
 
 async def test_every_dead_letter_is_read(kafka: KafkaCluster, settings: Settings) -> None:
@@ -99,19 +107,19 @@ async def test_the_original_bytes_go_back_once_to_the_topic_and_partition_they_b
     assert ended.exit_code == 0, ended.output
     assert "41 messages were put back" in ended.output
     assert json.loads(out.read_text())["replayed"] == LETTERS + 1
-    back = {one.value: one for one in await records(settings, settings.transactions_topic)}
+    back = {one.value: one for one in await records(settings, settings.transactions_topic, LETTERS)}
     assert back.keys() == {one.value for one in transactions}
     for at, one in enumerate(transactions):
         record = back[one.value or b""]
         assert (record.key, record.timestamp) == (one.key, written_ms)
         assert record.headers == (("replayed_from", f"{settings.dead_letters_topic}/0@{at}".encode()),)
         assert record.partition == _choose(one.key, PARTITIONS, PARTITIONS)
-    assert [one.value for one in await records(settings, settings.labels_topic)] == [b"a label"]
+    assert [one.value for one in await records(settings, settings.labels_topic, 1)] == [b"a label"]
 
     again = await run(settings, *options, "--yes")
     assert again.exit_code == 0, again.output
     assert "0 to put back, 41 were put back before" in again.output
-    assert len(await records(settings, settings.transactions_topic)) == LETTERS
+    assert len(await records(settings, settings.transactions_topic, LETTERS)) == LETTERS
 
 
 async def test_a_replay_that_is_killed_half_way_is_ended_by_the_next_one_and_nothing_goes_twice(
@@ -139,14 +147,13 @@ async def test_a_replay_that_is_killed_half_way_is_ended_by_the_next_one_and_not
     before = len(await records(settings, settings.transactions_topic))
     ended = await run(settings, "replay", "--yes")
     assert ended.exit_code == 0, ended.output
-    after = Counter(one.value for one in await records(settings, settings.transactions_topic))
+    back = await records(settings, settings.transactions_topic, MANY)
+    after = Counter(one.value for one in back)
     print(f"{kills} replays killed, {before} of {MANY} were back by then")
     assert after == Counter(b"%d" % at for at in range(MANY))
     assert before < MANY, "the kills came too late to hit a replay"
     for number in PARTITIONS:
-        numbers = [
-            int(one.value) for one in await records(settings, settings.transactions_topic) if one.partition == number
-        ]
+        numbers = [int(one.value) for one in back if one.partition == number]
         by_user: dict[int, list[int]] = {}
         for value in numbers:
             by_user.setdefault(value % 50, []).append(value)
@@ -168,7 +175,7 @@ async def test_a_second_replay_ends_the_first_one_and_nothing_goes_twice(
     with pytest.raises(Fenced, match="another replay of dead letters has begun"):
         await on_broker.replay(settings, kafka.bootstrap, plan, run_another)
     assert second == [1200 - on_broker.LETTERS_PER_COMMIT]
-    values = Counter(one.value for one in await records(settings, settings.transactions_topic))
+    values = Counter(one.value for one in await records(settings, settings.transactions_topic, 1200))
     assert values == Counter(b"%d" % at for at in range(1200))
 
 
@@ -190,7 +197,7 @@ async def test_a_letter_that_was_cut_goes_back_whole_or_not_at_all(kafka: KafkaC
     ended = await run(large, "replay", "--yes")
     assert ended.exit_code == 1, ended.output
     assert "1 messages were put back" in ended.output
-    found = [one for one in await records(large, large.transactions_topic) if one.headers]
+    found = [one for one in await records(large, large.transactions_topic, 2) if one.headers]
     assert [one.value for one in found] == [whole]
 
 
@@ -227,7 +234,7 @@ async def test_a_letter_in_the_place_of_an_earlier_one_is_another_letter(
     await write_letters(kafka.bootstrap, settings, [letter(settings.transactions_topic, 9)])
     assert await replay_all(settings) == 1
     assert await replay_all(settings) == 0
-    assert len(await records(settings, replayed_topic(settings))) == 2
+    assert len(await records(settings, replayed_topic(settings), 2)) == 2
 
 
 async def test_letters_of_an_open_or_aborted_transaction_are_not_there_yet(
