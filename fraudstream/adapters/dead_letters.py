@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,6 +132,17 @@ async def replay(settings: Settings, bootstrap: str, plan: ReplayPlan, advance: 
         ) from None
     finally:
         await producer.stop()
+
+
+async def told_once(work: Awaitable[int]) -> int:
+    """The client's own futures fail with the one that is reported; asyncio would tell of each that nobody looked."""
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), KafkaError):
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(handle)
+    return await work
 
 
 async def _put_back(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -169,7 +169,7 @@ def replay(
         if not yes:
             click.confirm(f"put {len(plan.ready)} messages back?", abort=True)
         with progress("replay", len(plan.ready), "messages") as advance:
-            done = asyncio.run(_tell_once(on_broker.replay(settings, bootstrap, plan, advance)))
+            done = asyncio.run(on_broker.told_once(on_broker.replay(settings, bootstrap, plan, advance)))
         say(f"{done} messages were put back" + ("" if done == len(plan.ready) else _LEFT))
     write_json(
         json_file,
@@ -186,18 +186,6 @@ def replay(
     )
     is_whole = not plan.refused and (dry_run or done == len(plan.ready))
     context.exit(0 if is_whole else 1)
-
-
-async def _tell_once(work: Awaitable[int]) -> int:
-    """The client's own futures fail with the one that is reported; asyncio would tell of each that nobody looked."""
-    from aiokafka.errors import KafkaError
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), KafkaError):
-            loop.default_exception_handler(context)
-
-    asyncio.get_running_loop().set_exception_handler(handle)
-    return await work
 
 
 def _tell(plan: ReplayPlan) -> None:
