@@ -17,7 +17,7 @@ from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents import transport
 from fraudstream.agents.batch_metrics import BatchMetrics
 from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
-from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
+from fraudstream.agents.fatal import EXIT_SETTINGS, stop_for_store, stop_process
 from fraudstream.agents.faust_app import PlainApp, common_options
 from fraudstream.agents.loop_lag import watch_loop
 from fraudstream.agents.membership import Membership
@@ -147,6 +147,8 @@ def create_app(
     app.metrics = Metrics()
     app.metrics.observe_model(detector.model_version)
     table = profile_table(app, settings.topic_partitions)
+    table.store.on_fault = stop_for_store
+    table.store.on_set_aside = lambda _partition: app.metrics.stores_damaged.inc()
     app.profiles = Profiles(table.store, settings.profile_cache_size)
     producers = Producers(settings, bootstrap)
     app.scoring = Scoring(settings, detector, app.profiles, producers, BatchMetrics(app.metrics), observe)

@@ -7,6 +7,8 @@ import os
 import sys
 from typing import NoReturn
 
+from fraudstream.errors import StoreError
+
 EXIT_FAULT = 70
 """EX_SOFTWARE: a fault that did not pass; the supervisor restarts the worker from its last checkpoint."""
 
@@ -15,6 +17,11 @@ EXIT_FENCED = 75
 
 EXIT_SETTINGS = 78
 """EX_CONFIG: a restart will not help before settings or topics are mended."""
+
+
+def stop_for_store(error: StoreError) -> NoReturn:
+    """Ends this process because the profiles on its disk cannot be used; the changelog has them all."""
+    stop_process(f"stops: {error}; nothing was committed after it")
 
 
 def stop_process(reason: str, code: int = EXIT_FAULT) -> NoReturn:

@@ -8,6 +8,7 @@ FraudstreamError                every error that is ours
 │   └── ModelMismatch           its manifest does not fit this code
 ├── FeatureError                a feature of one's own cannot be used
 ├── ProfileError                a stored profile cannot be read (corrupt, or from a newer version)
+├── StoreError                  the profiles on local disk cannot be used (damaged, disk full, rights)
 ├── EvidenceError               there is no evidence of a transaction, or it cannot be read
 ├── TopicError                  a topic is missing or has the wrong number of partitions
 ├── BrokerError                 the broker cannot be reached or refuses
@@ -58,6 +59,10 @@ class FeatureError(FraudstreamError):
 
 class ProfileError(FraudstreamError):
     """A stored profile cannot be read."""
+
+
+class StoreError(FraudstreamError):
+    """The database of profiles on local disk cannot be used."""
 
 
 class EvidenceError(FraudstreamError):

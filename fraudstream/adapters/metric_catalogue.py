@@ -215,6 +215,14 @@ RESTORE_SECONDS = Metric(
     "fraudstream_restore_seconds", "gauge", "Time that the same restore has taken so far.", _RESTORE, (WORKER,)
 )
 
+STORES_DAMAGED = Metric(
+    "fraudstream_stores_damaged_total",
+    "counter",
+    "Partitions whose profiles on local disk were found damaged, moved aside and restored from the changelog.",
+    _RESTORE,
+    (WORKER,),
+)
+
 # Model
 
 MODEL = Metric(
