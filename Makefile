@@ -87,6 +87,10 @@ audit-dependencies: .venv/.installed-dev ## asks PyPI whether a pinned dependenc
 bench: .venv/.installed-bench ## CPU per event of the full path against Faust's pass-through, on a real broker
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-latency
+bench-latency: .venv/.installed-bench ## time from schedule to verdict, for both kinds of readers, at several rates and checkpoint intervals
+	$(BIN)/python -m benchmarks.latency $(ARGS)
+
 .PHONY: evaluate-models
 evaluate-models: .venv/.installed-evaluate ## trains and judges models on ../shared/data and a simulated stream, seeds 0 and 1
 	@$(BIN)/python -m fraudstream.training.evaluate_models $(ARGS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import aiokafka
 from aiokafka.errors import KafkaError
@@ -25,6 +25,9 @@ FETCH_BYTES = 4 * 1024 * 1024
 START_TIMEOUT_S = 15.0
 
 KeyAndValue = tuple[bytes, bytes]
+Isolation = Literal["read_committed", "read_uncommitted"]
+"""In Kafka's own words: each message exactly once, some checkpoints later; or at once, and after a crash some again."""
+
 _choose = DefaultPartitioner()
 
 
@@ -93,11 +96,14 @@ class TransactionStream:
 
 
 @asynccontextmanager
-async def transaction_stream(settings: Settings, bootstrap: str) -> AsyncIterator[TransactionStream]:
+async def transaction_stream(
+    settings: Settings, bootstrap: str, isolation: Isolation = "read_uncommitted"
+) -> AsyncIterator[TransactionStream]:
     """Connects; what is received begins with what is written from now on.
 
     Args:
         bootstrap: HOST:PORT[,HOST:PORT] of the broker.
+        isolation: uncommitted, a verdict is received from the moment at which it can be seen at all.
 
     Raises:
         BrokerError: the broker cannot be reached, or lacks the topics.
@@ -106,9 +112,13 @@ async def transaction_stream(settings: Settings, bootstrap: str) -> AsyncIterato
     producer = aiokafka.AIOKafkaProducer(
         **arguments, max_batch_size=BATCH_BYTES, max_request_size=2 * BATCH_BYTES, linger_ms=0
     )
-    # No group: every run reads for itself. Uncommitted: a verdict counts from the moment it can be seen.
+    # No group: every run reads for itself.
     consumer = aiokafka.AIOKafkaConsumer(
-        **arguments, enable_auto_commit=False, max_partition_fetch_bytes=FETCH_BYTES, fetch_max_wait_ms=100
+        **arguments,
+        enable_auto_commit=False,
+        isolation_level=isolation,
+        max_partition_fetch_bytes=FETCH_BYTES,
+        fetch_max_wait_ms=100,
     )
     try:
         with collected_log() as said:

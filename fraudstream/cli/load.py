@@ -21,6 +21,7 @@ from fraudstream.errors import DataFileError, SettingsError
 from fraudstream.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from fraudstream.adapters.transaction_stream import Isolation
     from fraudstream.training.history import History
 
 PATIENCE_S = 15.0
@@ -35,12 +36,14 @@ class LoadReport:
     """The result of a load; field names are the keys of its JSON.
 
     Attributes:
+        isolation: of the reader of the verdicts.
         latency_ms: from the moment at which a transaction was due to the moment at which its verdict was read.
         missed: transactions without a verdict.
     """
 
     rate: float
     seconds: float
+    isolation: str
     sent: int
     received: int
     missed: int
@@ -57,11 +60,15 @@ class LoadReport:
     help="Parquet or CSV file to take transactions from (again from its start when it ends); by default simulated.",
 )  # fmt: skip
 @columns_option
+@click.option(
+    "--isolation", type=click.Choice(["read_uncommitted", "read_committed"]), default="read_uncommitted",
+    show_default=True, help="How the verdicts are read: as soon as they can be seen, or once they are committed.",
+)  # fmt: skip
 @click.option("--broker", metavar="HOST:PORT", help="By default KAFKA_SERVERS.")
 @json_option
 def load(
     rate: float, seconds: float, input_: Path | None,
-    columns: dict[str, str], broker: str | None, json_file: Path | None,
+    columns: dict[str, str], isolation: Isolation, broker: str | None, json_file: Path | None,
 ) -> None:  # fmt: skip
     """Loads the running system at a fixed rate and measures how long verdicts take.
 
@@ -73,13 +80,14 @@ def load(
         if settings.kafka_servers is None:
             raise SettingsError("KAFKA_SERVERS: expected the running system's broker, got nothing; set it, or --broker")
         transactions = _transactions(math.ceil(rate * seconds), input_, columns)
-        tally = asyncio.run(_stream(settings, settings.kafka_servers, transactions, rate, console))
+        tally = asyncio.run(_stream(settings, settings.kafka_servers, isolation, transactions, rate, console))
     except KeyboardInterrupt:
         console.print("stopped")
         sys.exit(INTERRUPTED)
     report = LoadReport(
         rate=rate,
         seconds=seconds,
+        isolation=isolation,
         sent=tally.sent,
         received=tally.verdicts,
         missed=tally.sent - tally.verdicts,
@@ -121,11 +129,16 @@ def _renamed(value: bytes, transaction_id: str) -> Outgoing:
 
 
 async def _stream(
-    settings: Settings, bootstrap: str, transactions: list[Outgoing], rate: float, console: Console
+    settings: Settings,
+    bootstrap: str,
+    isolation: Isolation,
+    transactions: list[Outgoing],
+    rate: float,
+    console: Console,
 ) -> Tally:
     from fraudstream.adapters.transaction_stream import transaction_stream
 
-    async with transaction_stream(settings, bootstrap) as stream:
+    async with transaction_stream(settings, bootstrap, isolation) as stream:
         with LiveView(console, transactions) as view:
             client = StreamClient(stream, settings, view.update)
             pace = Pace(rate, most_in_flight=None, from_schedule=True)
