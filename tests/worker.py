@@ -99,6 +99,8 @@ class Worker(Child):
             }
         )
         self._app = app
+        self.variables: dict[str, str] = {}
+        """Further variables of its environment."""
 
     def start(self) -> Worker:
         """Starts the process the way users do; the log goes on where an earlier one ended."""
@@ -106,7 +108,7 @@ class Worker(Child):
             self.process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("faust")), "-A", self._app, "worker", "-l", "info"],
                 cwd=self.directory,
-                env=environment(self.settings),
+                env=environment(self.settings) | self.variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -14,16 +14,18 @@ import random
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.chaos.bed import ScenarioError
 from tests.chaos.report import as_json, as_markdown, print_report
-from tests.chaos.run import Report, run
+from tests.chaos.run import Place, Report, run
 from tests.chaos.scenario import Scenario
 from tests.chaos.source import transactions
 from tests.chaos.suite import FULL, SHORT
 from tests.servers.jars import ServerUnavailableError
 from tests.servers.kafka import KafkaCluster
+from tests.servers.line import Line
 
 ROWS = 600_000
 """Five minutes at 2,000 a second: longer than any scenario."""
@@ -46,10 +48,10 @@ def main() -> int:
     reports: list[Report] = []
     broken = 0
     try:
-        for directory, cluster, scenario in _clusters(scenarios, options.logs):
+        for place, scenario in _places(scenarios, options.logs):
             seed = options.seed + len(reports)
             try:
-                report = asyncio.run(run(scenario, cluster, history, options.rate, seed, directory))
+                report = asyncio.run(run(scenario, place, history, options.rate, seed))
             except ScenarioError as error:
                 print(f"{scenario.name} (seed {seed}): {error}", flush=True)
                 broken += 1
@@ -70,17 +72,25 @@ def main() -> int:
     return 1 if broken else 0
 
 
-def _clusters(scenarios: list[Scenario], logs: Path | None) -> Iterator[tuple[Path, KafkaCluster, Scenario]]:
-    """Each scenario with a running cluster of its size and a directory of its own."""
+def _places(scenarios: list[Scenario], logs: Path | None) -> Iterator[tuple[Place, Scenario]]:
+    """Each scenario with running brokers of its kind and a directory of its own."""
     with tempfile.TemporaryDirectory(prefix="fraudstream-chaos-") as temporary:
         root = logs or Path(temporary)
         numbers = itertools.count(1)
-        for brokers, group in itertools.groupby(scenarios, lambda scenario: scenario.brokers):
-            with KafkaCluster(brokers, directory=root / f"{brokers}-brokers") as cluster:
-                for number, scenario in zip(numbers, group, strict=False):
-                    directory = root / f"{number}"
+        for (brokers, has_line), group in itertools.groupby(scenarios, lambda one: (one.brokers, one.has_line)):
+            number = next(numbers)
+            with ExitStack() as stack:
+                line = stack.enter_context(Line()) if has_line else None
+                cluster = KafkaCluster(
+                    brokers, directory=root / f"{number}-brokers", told_port=line.port if line else None
+                )
+                if line is not None:
+                    line.lead_to(cluster.port)
+                stack.enter_context(cluster)
+                for scenario in group:
+                    directory = root / f"{next(numbers)}"
                     directory.mkdir(parents=True)
-                    yield directory, cluster, scenario
+                    yield Place(cluster, line, directory), scenario
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from fraudstream.settings import Settings
 from tests.chaos.reading import Reader
 from tests.chaos.source import Source
 from tests.servers.kafka import KafkaCluster
+from tests.servers.line import Line
 from tests.worker import Worker
 
 POLL_S = 0.1
@@ -33,22 +34,31 @@ class Bed:
     """One scenario's brokers and workers; a worker that ends by itself is started again, as a supervisor would.
 
     Attributes:
+        line: between the clients and the broker, where the scenario wants one.
         chance: where every random choice of the scenario comes from.
         exits: how often workers ended by themselves, by exit code.
         kills: of workers, by SIGKILL.
         marks_s: moments that the scenario wants to be judged by, on the wall clock.
-        environment: further variables of the workers that are started from now on.
+        variables: further environment of the workers that are added from now on.
     """
 
     def __init__(
-        self, cluster: KafkaCluster, settings: Settings, source: Source, chance: random.Random, directory: Path
+        self,
+        cluster: KafkaCluster,
+        line: Line | None,
+        settings: Settings,
+        source: Source,
+        chance: random.Random,
+        directory: Path,
     ) -> None:
+        self.line = line
         self.cluster, self.settings, self.source, self.chance = cluster, settings, source, chance
         self.reader = Reader(cluster.bootstrap)
         self.exits = Counter[int]()
         self.last_words: list[str] = []
         self.kills = 0
         self.marks_s: dict[str, float] = {}
+        self.variables: dict[str, str] = {}
         self._directory = directory
         self.workers: list[Worker] = []
         self._watched: set[str] = set()
@@ -59,6 +69,7 @@ class Bed:
     def add_worker(self, data_dir: Path | None = None) -> Worker:
         """A further worker, started."""
         worker = Worker(self.settings, self._directory, f"w{len(self.workers) + 1}")
+        worker.variables = dict(self.variables)
         if data_dir is not None:
             worker.settings = worker.settings.model_copy(update={"data_dir": data_dir})
             worker.data_dir = data_dir
@@ -70,6 +81,11 @@ class Bed:
         """Starts a worker; from here on it is started again when it ends by itself."""
         worker.start()
         self._watched.add(worker.directory.name)
+
+    @property
+    def directory(self) -> Path:
+        """For whatever a scenario needs on disk."""
+        return self._directory
 
     def kill(self, worker: Worker) -> None:
         """SIGKILL; it stays down until `start`."""

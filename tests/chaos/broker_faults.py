@@ -79,7 +79,7 @@ async def _refused(bed: Bed) -> None:
 def _set_in_sync(bootstrap: str, topic: str, copies: int) -> None:
     entry = ConfigEntry("min.insync.replicas", str(copies), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": bootstrap})  # its answers die with it
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})  # its answers die with it
     for changed in admin.incremental_alter_configs([resource]).values():
         changed.result(ANSWER_WITHIN_S)
 

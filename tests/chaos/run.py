@@ -19,6 +19,7 @@ from tests.chaos.scenario import Scenario
 from tests.chaos.source import Source
 from tests.chaos.worker_faults import SESSION_TIMEOUT_S
 from tests.servers.kafka import KafkaCluster
+from tests.servers.line import Line
 
 WARM_UP_S = 3.0
 WIND_DOWN_S = 2.0
@@ -49,17 +50,25 @@ class Report:
         return self.judgement.problems
 
 
-async def run(scenario: Scenario, cluster: KafkaCluster, history: History, rate: float, seed: int, at: Path) -> Report:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a scenario runs: brokers, the line to them where there is one, a directory for logs and disks."""
+
+    cluster: KafkaCluster
+    line: Line | None
+    directory: Path
+
+
+async def run(scenario: Scenario, place: Place, history: History, rate: float, seed: int) -> Report:
     """Breaks what the scenario breaks while transactions come at `rate` a second, then judges.
 
     Args:
         seed: of every random choice.
-        at: directory for logs and disks.
     """
     own = f"c{uuid.uuid4().hex[:8]}"
     settings = load_settings(
         app_id=own,
-        kafka_servers=cluster.bootstrap,
+        kafka_servers=place.cluster.bootstrap,
         topic_partitions=PARTITIONS,
         topic_replication=scenario.brokers,
         **{"kafka_session_timeout_s": SESSION_TIMEOUT_S, **scenario.settings},
@@ -67,9 +76,9 @@ async def run(scenario: Scenario, cluster: KafkaCluster, history: History, rate:
         dead_letters_topic=f"{own}-dead-letters",
     )
     started_s = time.monotonic()
-    await create_topics(settings, cluster.bootstrap)
-    source = Source(cluster.bootstrap, settings.transactions_topic, history, rate)
-    async with Bed(cluster, settings, source, random.Random(seed), at) as bed:
+    await create_topics(settings, place.cluster.bootstrap)
+    source = Source(place.cluster.bootstrap, settings.transactions_topic, history, rate)
+    async with Bed(place.cluster, place.line, settings, source, random.Random(seed), place.directory) as bed:
         if scenario.prepare is not None:
             await scenario.prepare(bed)
         for _ in range(scenario.workers):

@@ -17,6 +17,7 @@ class Scenario:
         script: breaks them, while transactions keep coming.
         about: one sentence for the table's reader.
         workers, brokers: how many there are at the start.
+        has_line: clients reach the broker by a line that can be cut (one broker only).
         prepare: before the workers start.
         settings: of the workers, where they are not the usual ones.
         silence_s: no partition may be without a verdict for longer; None: it is only measured.
@@ -30,6 +31,7 @@ class Scenario:
     about: str
     workers: int = 2
     brokers: int = 1
+    has_line: bool = False
     prepare: Callable[[Bed], Awaitable[None]] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     silence_s: float | None = None

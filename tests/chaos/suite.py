@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.chaos import broker_faults, disk_faults, worker_faults
+from tests.chaos import broker_faults, clock_faults, disk_faults, line_faults, worker_faults
 from tests.chaos.scenario import Scenario
 
 SHORT: tuple[Scenario, ...] = (
@@ -25,6 +25,9 @@ FULL: tuple[Scenario, ...] = (
     disk_faults.FULL_DISK,
     disk_faults.DAMAGED,
     disk_faults.UNREADABLE,
+    clock_faults.JUMPS,
+    line_faults.LOST_ANSWERS,
+    line_faults.CUTS,
     broker_faults.ONE_BROKER,
     broker_faults.LEADERS,
     broker_faults.PAUSED,

@@ -54,7 +54,7 @@ controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{told_port}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
@@ -98,18 +98,30 @@ class KafkaCluster:
     Args:
         brokers: how many; internal topics get as many copies (at most 3).
         port: of the first broker, the others take the next; None: free ports.
+        told_port: which clients are told instead, for a line in between (one broker only).
         directory: where records and logs live; None: a new temporary directory.
         log_level: of the brokers' own logs (log4j's words).
     """
 
     def __init__(
-        self, brokers: int = 1, port: int | None = None, directory: Path | None = None, log_level: str = "WARN"
+        self,
+        brokers: int = 1,
+        port: int | None = None,
+        directory: Path | None = None,
+        log_level: str = "WARN",
+        told_port: int | None = None,
     ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="fraudstream-kafka-"))
         self._nodes = _plan(brokers, port, self.directory)
         self._log_level = log_level
+        self._told_port = told_port
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._jars = Path()
+
+    @property
+    def port(self) -> int:
+        """Where the first broker listens."""
+        return self._nodes[0].port
 
     @property
     def bootstrap(self) -> str:
@@ -194,6 +206,7 @@ class KafkaCluster:
                     node=node.number,
                     voters=voters,
                     port=node.port,
+                    told_port=self._told_port or node.port,
                     controller_port=node.controller_port,
                     data=node.directory / "data",
                     copies=copies,
