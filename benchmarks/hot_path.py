@@ -1,0 +1,199 @@
+"""CPU of each stage of a transaction's way, in this process: `python -m benchmarks.hot_path [--events N] [--rounds N]`.
+
+Needs no broker: real records go through `process`, into whole producer batches and past the metrics, as in a worker;
+profiles stay in memory. `--json FILE` keeps the figures, `--against FILE` compares with those of another version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import ConsumerRecord
+
+from benchmarks.measure import PARTITIONS
+from benchmarks.records import load_records
+from fraudstream.adapters.metrics import Metrics
+from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
+from fraudstream.agents.producers import BATCH_BYTES, Message, PartitionProducer, Producers
+from fraudstream.agents.scoring import Scoring
+from fraudstream.detector import load_detector, warm_up
+from fraudstream.machine import this_machine
+from fraudstream.pipeline import process
+from fraudstream.settings import Settings
+from fraudstream.state.profile import EMPTY
+from fraudstream.tables.profiles import Profiles
+
+SIZES = (4, 32, 512)
+STAGES = ("decode", "features", "score", "decide", "send", "observe")
+HISTORY_RECORDS = 20_000
+"""Judged before the first measurement, so that users have a past."""
+
+
+def main() -> int:
+    """Prints µs of CPU an event by stage and batch size."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hot_path", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--events", type=int, default=8_192, help="in a round of each size (default 8192)")
+    parser.add_argument("--rounds", type=int, default=7, help="whose median counts (default 7)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes the figures")
+    parser.add_argument("--against", type=Path, metavar="FILE", help="figures of another version to compare with")
+    options = parser.parse_args()
+    records = _records(HISTORY_RECORDS + options.events)
+    path = HotPath()
+    path.run(records[:HISTORY_RECORDS], 512)
+    found = {size: _medians(path, records[HISTORY_RECORDS:], size, options.rounds) for size in SIZES}
+    print(_table(found, _read(options.against)))
+    machine = this_machine(("aiokafka", "numpy", "numba"))
+    libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    print(
+        f"\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine.processor}, {machine.cores} cores, "
+        f"Python {machine.python}, {libraries}; CPU time of the thread, µs an event, median of {options.rounds} rounds "
+        f"of {options.events:,} events"
+    )
+    if options.json:
+        options.json.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    return 0
+
+
+def _records(count: int) -> list[Any]:
+    """Messages as the client gives them, in partitions by user, in the order of event time."""
+    ends = [0] * PARTITIONS
+    records = []
+    for key, value in load_records(count).messages:
+        partition = sum(key) % PARTITIONS
+        position = ("transactions", partition, ends[partition], 1_900_000_000_000, 0)
+        records.append(ConsumerRecord(*position, key, value, None, len(key), len(value), ()))
+        ends[partition] += 1
+    return records
+
+
+class HotPath:
+    """What a worker does with the records of a batch, up to batches that could be sent."""
+
+    def __init__(self) -> None:
+        settings = Settings.model_construct()
+        self._detector = load_detector(settings)
+        warm_up(self._detector)
+        self._profiles = Profiles(cast(Any, _NoStore()), settings.profile_cache_size)
+        self._metrics = BatchMetrics(Metrics())
+        producers = cast(Producers, _Builders(settings))
+        self._scoring = Scoring(settings, self._detector, self._profiles, producers, self._metrics)
+
+    def run(self, records: list[Any], size: int) -> dict[str, float]:
+        """Judges the records; profiles stay as they were, so that each round does the same. µs an event by stage."""
+        taken_ns = dict.fromkeys(STAGES, 0)
+        for at in range(0, len(records), size):
+            self._batch(records[at : at + size], taken_ns)
+        self._metrics.begin_commit()
+        self._metrics.end_commit(0.1)
+        return {stage: ns / 1000.0 / len(records) for stage, ns in taken_ns.items()}
+
+    def _batch(self, part: list[Any], taken_ns: dict[str, int]) -> None:
+        since_ns = time.thread_time_ns()
+
+        def done(stage: str) -> None:
+            nonlocal since_ns
+            now_ns = time.thread_time_ns()
+            taken_ns[stage] += now_ns - since_ns
+            since_ns = now_ns
+
+        clock = StageClock(self._profiles.load)
+        outcome = process(self._detector, part, clock.load, done)
+        self._profiles.put(outcome.profiles)
+        done("decide")
+        _finish(self._scoring._send(outcome))
+        done("send")
+        self._metrics.observe_batch(self._detector, outcome, len(part), 0.01)
+        self._metrics.observe_stages(clock)
+        done("observe")
+
+    def snapshot(self) -> Callable[[], None]:
+        """Remembers the profiles; what it returns brings them back."""
+        before = dict(self._profiles._dirty)
+
+        def restore() -> None:
+            self._profiles._dirty = dict(before)
+
+        return restore
+
+
+class _NoStore:
+    """A disk that holds nothing: every profile is still in memory."""
+
+    def read(self, _partition: int, _key: bytes) -> bytes:
+        return EMPTY
+
+
+class _Builders:
+    """Producers that build whole batches and throw them away."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._by_partition = {at: _Builder(at, cast(Any, self), settings) for at in range(PARTITIONS)}
+
+    def __getitem__(self, partition: int) -> _Builder:
+        return self._by_partition[partition]
+
+    def owned(self) -> set[int]:
+        return set(self._by_partition)
+
+    def create_batch(self) -> BatchBuilder:
+        return BatchBuilder(BATCH_BYTES, 0, is_transactional=True)
+
+
+class _Builder(PartitionProducer):
+    async def send(self, _topic: str, messages: Iterable[Message]) -> list[Any]:
+        for batch in self._batches(messages):
+            batch._build()
+        return []
+
+
+def _finish(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs a coroutine that has nothing to wait for."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("expected a coroutine that waits for nothing")
+
+
+def _medians(path: HotPath, records: list[Any], size: int, rounds: int) -> dict[str, float]:
+    restore = path.snapshot()
+    taken = []
+    for _ in range(rounds):
+        restore()
+        taken.append(path.run(records, size))
+    restore()
+    return {stage: median(one[stage] for one in taken) for stage in STAGES}
+
+
+def _read(file: Path | None) -> dict[int, dict[str, float]] | None:
+    if file is None:
+        return None
+    return {int(size): stages for size, stages in json.loads(file.read_text(encoding="utf-8")).items()}
+
+
+def _table(found: dict[int, dict[str, float]], other: dict[int, dict[str, float]] | None) -> str:
+    rows = [f"| batch | {' | '.join(STAGES)} | all |", f"|{'---:|' * (len(STAGES) + 2)}"]
+    for size, stages in found.items():
+        before = other[size] if other is not None else dict.fromkeys(STAGES, float("nan"))
+        cells = [_cell(stages[stage], before[stage]) for stage in STAGES]
+        cells.append(_cell(sum(stages.values()), sum(before.values())))
+        rows.append(f"| {size} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _cell(now_us: float, before_us: float) -> str:
+    return f"{now_us:.2f}" if math.isnan(before_us) else f"{now_us:.2f} ({before_us:.2f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
