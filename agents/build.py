@@ -17,10 +17,11 @@ from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents import transport
 from fraudstream.agents.batch_metrics import BatchMetrics
 from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
-from fraudstream.agents.fatal import EXIT_SETTINGS, stop_for_store, stop_process
+from fraudstream.agents.fatal import EXIT_FAULT, EXIT_SETTINGS, stop_for_store, stop_process
 from fraudstream.agents.faust_app import PlainApp, common_options
 from fraudstream.agents.loop_lag import watch_loop
 from fraudstream.agents.membership import Membership
+from fraudstream.agents.outage import Outage
 from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
@@ -47,6 +48,9 @@ POLL_RECORDS = 1024
 METADATA_AGE_MS = 10_000
 """So soon a worker sees that partitions were added; the client's own 5 minutes would judge moved users meanwhile."""
 
+STOPS_WITHIN_S = 15.0
+"""Without DRAIN_S, and with time to spare before Kubernetes kills without a word."""
+
 
 class FraudApp(PlainApp):
     """The Faust app, with a check of its topics before anything starts, and what users may look at."""
@@ -54,6 +58,7 @@ class FraudApp(PlainApp):
     settings: Settings
     bootstrap: str
     worker: FraudWorker
+    outage: Outage
     scoring: Scoring
     profiles: Profiles
     reload: ModelReload
@@ -96,6 +101,7 @@ class FraudApp(PlainApp):
         warm_up(self.detector)
         self.add_future(self.reload.run())
         self.add_future(self.worker.watch_liveness())
+        self.add_future(self.outage.watch())
         self.add_future(watch_loop(self.metrics.loop_lag))
         if self.cache_writer is not None:
             self.cache_writer.start()
@@ -103,10 +109,25 @@ class FraudApp(PlainApp):
             self.add_future(run)
         await super().on_first_start()
 
+    async def settle(self) -> None:
+        """Before partitions move: what is not committed by now is not waited for, their next owner reads it again."""
+        await self.scoring.settle()
+        self.consumer._unacked_messages.clear()
+
     async def stop(self) -> None:
-        """Says first that it is not ready, lets requests under way end, then stops as Faust does."""
+        """Says first that it is not ready, lets requests under way end, then stops as Faust does, or without Kafka."""
         await drain(self.web.web_app)
-        await super().stop()
+        patience = asyncio.get_running_loop().call_later(
+            STOPS_WITHIN_S,
+            stop_process,
+            f"stops without a last checkpoint: it was not done within {STOPS_WITHIN_S:.0f} s, which is so where Kafka "
+            "does not answer; nothing was committed by halves, the next start goes on from the last checkpoint",
+            EXIT_FAULT,
+        )
+        try:
+            await super().stop()
+        finally:
+            patience.cancel()
 
     async def on_shutdown(self) -> None:
         """Lets the producers go, after everything that was judged is committed."""
@@ -167,7 +188,10 @@ def create_app(
         app, settings, sources, producers, restore, standby, app.scoring, app.reload, recorder, app.metrics, membership,
         bootstrap,
     )  # fmt: skip
-    app.scoring.lag = app.worker.lag
+    app.outage = Outage(
+        app.scoring, membership, producers.waiting_s, lambda: check_topics(settings, bootstrap, worker_topics(settings))
+    )
+    app.scoring.lag, app.scoring.on_fault = app.worker.lag, app.outage.begin_anew
     app.metrics.before_text.append(app.worker.note_state)
     app.cache_writer = _cache_writer(app, table.store, assignment)
     transport.install(
@@ -175,7 +199,7 @@ def create_app(
         settings.transactions_topic,
         commits_in_transaction=not embedded,
         before_assigned=app.worker.fence,
-        before_empty=app.scoring.settle,
+        before_empty=app.settle,
         membership=membership,
     )
     _declare_agent(app)

@@ -8,6 +8,7 @@ import faust
 from faust.web.base import BlueprintManager
 
 from fraudstream.adapters.kafka_client import tls_context
+from fraudstream.agents import kafka_log
 from fraudstream.settings import Settings
 
 HEARTBEATS_PER_SESSION = 4
@@ -15,6 +16,8 @@ HEARTBEAT_S = 0.5
 """Members hear of a rebalance by their next heartbeat and wait for each other: it is a part of each takeover."""
 
 REQUEST_TIMEOUT_S = 90.0
+
+kafka_log.install()
 
 
 class PlainApp(faust.App):

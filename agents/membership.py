@@ -7,7 +7,10 @@ throws the other one out, which joins again, and so on for ever.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fraudstream.agents.fatal import EXIT_FENCED, stop_process
@@ -26,6 +29,7 @@ class Membership:
         self._session_timeout_s = settings.kafka_session_timeout_s
         self._heard_s = time.monotonic()
         self._is_leaving = False
+        self._rejoin: Callable[[], object] | None = None
         self.problem: str | None = None
 
     @property
@@ -37,8 +41,14 @@ class Membership:
         """Whether nothing was heard for as long as a session lasts: Kafka is away, or the group is rebalanced."""
         return time.monotonic() - self._heard_s > self._session_timeout_s
 
+    def rejoin(self) -> None:
+        """Has the consumer join its group again, as in any rebalance; may be called from any thread."""
+        if self._rejoin is not None:
+            self._rejoin()
+
     def watch(self, coordinator: Any) -> None:
-        """Listens in on a consumer's group coordinator; call it before the consumer subscribes."""
+        """Listens in on a consumer's group coordinator; call it in its thread, before the consumer subscribes."""
+        self._rejoin = partial(asyncio.get_running_loop().call_soon_threadsafe, coordinator.request_rejoin)
         heartbeat, join_complete = coordinator._do_heartbeat, coordinator._on_join_complete
         reset, leave, push_error = (
             coordinator.reset_generation,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import aiokafka
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
@@ -22,8 +24,11 @@ log = logging.getLogger(__name__)
 BATCH_BYTES = 1024 * 1024
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 5.0
-TRANSACTION_TIMEOUT_MS = 30_000
+TRANSACTION_TIMEOUT_S = 30.0
 """The broker aborts a transaction of a worker that died with it open; until then read_committed readers wait."""
+
+LEADERLESS_FOR_S = 600.0
+"""So long a batch waits for a leader of its partition; the client's own 40 s are shorter than an outage may be."""
 
 DEAD_LETTER_VALUE_BYTES = DEAD_LETTER_MAX_BYTES - 64 * 1024
 """What fits beside the key, the headers and the framing."""
@@ -40,25 +45,35 @@ class PartitionProducer:
         self._producer = producer
         self._settings = settings
         self._sent: list[asyncio.Future[Any]] = []
-        self._is_open = False
+        self._opened_s: float | None = None
+        self._asked_s: float | None = None
+
+    def waiting_s(self) -> float:
+        """For how long the broker has not answered; 0 where nothing is asked of it."""
+        return 0.0 if self._asked_s is None else time.monotonic() - self._asked_s
 
     async def send(self, topic: str, messages: Iterable[Message]) -> list[asyncio.Future[Any]]:
         """Sends whole batches to this partition's number; they are awaited by `commit`.
 
         Raises:
             Fenced: another worker owns the partition.
-            BrokerError: the broker refuses or does not answer.
+            BrokerError: the broker refuses, or has ended the transaction.
         """
-        with _translated():
-            if not self._is_open:
+        with self._asking():
+            if self._opened_s is None:
                 await self._producer.begin_transaction()
-                self._is_open = True
-            futures = [
-                await self._producer.send_batch(batch, topic, partition=self.partition)
-                for batch in self._batches(messages)
-            ]
+                self._opened_s = time.monotonic()
+            futures = [await self._send_batch(batch, topic) for batch in self._batches(messages)]
         self._sent += futures
         return futures
+
+    async def _send_batch(self, batch: Any, topic: str) -> asyncio.Future[Any]:
+        while True:
+            try:
+                future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=self.partition)
+                return future
+            except KafkaTimeoutError:  # no broker has taken the one before it yet, and this one was not accepted
+                log.debug("partition %d of %s takes nothing", self.partition, topic)
 
     def _batches(self, messages: Iterable[Message]) -> list[Any]:
         batches: list[Any] = []
@@ -83,7 +98,7 @@ class PartitionProducer:
         """
         last_offset = -1
         written = await self.send(changelog, [(key, record, []) for key, record in profiles])
-        with _translated():
+        with self._asking():
             await asyncio.gather(*self._sent)
             self._sent.clear()
             if written:
@@ -92,8 +107,28 @@ class PartitionProducer:
             source = TopicPartition(self._settings.transactions_topic, self.partition)
             await self._producer.send_offsets_to_transaction({source: next_offset}, self._settings.app_id)
             await self._producer.commit_transaction()
-            self._is_open = False
+            self._opened_s = None
         return last_offset
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Notes how long the broker takes, and turns the client's errors into ours."""
+        self._asked_s = time.monotonic()
+        try:
+            yield
+        except ProducerFenced as error:
+            open_s = 0.0 if self._opened_s is None else time.monotonic() - self._opened_s
+            # The broker answers both with the same word; but it ends no transaction before its time.
+            if open_s > transaction_timeout_s(self._settings):
+                raise BrokerError(
+                    f"the broker has ended a transaction of partition {self.partition} that was open for {open_s:.0f} "
+                    f"s, longer than the {transaction_timeout_s(self._settings):.0f} s that it grants"
+                ) from error
+            raise Fenced("another worker has taken over a partition of this one") from error
+        except (KafkaError, TimeoutError) as error:
+            raise BrokerError(f"expected the broker to take what was sent, got: {said(error)}") from error
+        finally:
+            self._asked_s = None
 
     async def stop(self) -> None:
         """Lets the producer go; an open transaction is aborted."""
@@ -123,6 +158,10 @@ class Producers:
         """The same, in order."""
         return tuple(sorted(self._by_partition))
 
+    def waiting_s(self) -> float:
+        """For how long the broker has not answered any of them; 0 where nothing is asked of it."""
+        return max((producer.waiting_s() for producer in self._by_partition.values()), default=0.0)
+
     async def take_over(self, partitions: set[int]) -> None:
         """Owns exactly these partitions and fences whoever wrote for them before.
 
@@ -141,22 +180,31 @@ class Producers:
         producer = aiokafka.AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
             transactional_id=f"{self._settings.app_id}-{self._settings.transactions_topic}-{partition}",
-            # A transaction is open from one checkpoint to the next: the broker must not abort it in between.
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS + int(self._settings.checkpoint_interval_s * 1000),
+            transaction_timeout_ms=int(transaction_timeout_s(self._settings) * 1000),
             max_batch_size=BATCH_BYTES,
             max_request_size=2 * BATCH_BYTES,
             linger_ms=0,
             acks="all",
             **kafka_arguments(self._settings),
         )
-        with _translated():
+        cast(Any, producer)._message_accumulator._batch_ttl = LEADERLESS_FOR_S
+        try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await producer.start()
+        except (KafkaError, TimeoutError) as error:
+            raise BrokerError(
+                f"expected the broker to begin transactions for partition {partition}, got: {said(error)}"
+            ) from error
         return PartitionProducer(partition, producer, self._settings)
 
     async def stop(self) -> None:
         """Lets all producers go."""
         await self.take_over(set())
+
+
+def transaction_timeout_s(settings: Settings) -> float:
+    """How long the broker leaves a transaction open; one is open from a checkpoint to the next."""
+    return TRANSACTION_TIMEOUT_S + settings.checkpoint_interval_s
 
 
 def dead_letter_message(letter: DeadLetter) -> Message:
@@ -166,19 +214,6 @@ def dead_letter_message(letter: DeadLetter) -> Message:
         headers.append((CUT_HEADER, str(len(value)).encode()))
         value = value[:DEAD_LETTER_VALUE_BYTES]
     return letter.key, value, headers
-
-
-class _translated:  # noqa: N801  reads as a statement
-    """Turns the client's errors into ours."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ProducerFenced):
-            raise Fenced("another worker has taken over a partition of this one") from error
-        if isinstance(error, KafkaError | TimeoutError):
-            raise BrokerError(f"expected the broker to take what was sent, got: {said(error)}") from error
 
 
 def group_by_partition(items: Iterable[tuple[int, Message]]) -> Mapping[int, list[Message]]:

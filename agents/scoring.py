@@ -51,6 +51,8 @@ class Scoring:
 
     Attributes:
         detector: what judges now; the one place of the process that holds it. Changed by `swap` alone.
+        is_lost: what was not committed is dropped, and everything that comes is, until `begin`.
+        on_fault: is told of a fault after which nothing was committed.
         on_profiles_committed: is shown those of each checkpoint, by partition, once they are committed; must not wait.
         on_verdicts_committed: is handed those of each checkpoint once they are committed, in order; must not wait.
             None: nobody asked, and no verdict is kept.
@@ -78,6 +80,8 @@ class Scoring:
         self._commit: asyncio.Task[None] | None = None
         self._checkpointed_s = time.monotonic()
         self._waiting: list[Event] = []
+        self.is_lost = False
+        self.on_fault: Callable[[Exception], None] = give_up
         self.ack: Callable[[Event], Awaitable[Any]] | None = None
         self.on_profiles_committed: Callable[[dict[int, list[tuple[bytes, bytes]]]], None] | None = None
         self.on_verdicts_committed: Callable[[list[Emitted]], None] | None = None
@@ -101,16 +105,33 @@ class Scoring:
     async def take(self) -> None:
         """Judges the chunks that wait together and sends what follows; checkpoints when it is time.
 
-        Never raises: a fault that does not pass ends the process.
+        Never raises: a fault is for `on_fault`.
         """
         try:
             async with self._lock:
                 events, self._waiting = self._waiting, []
+                if self.is_lost:
+                    return
                 await self._take(events)
                 if self._is_due():
                     await self._start_checkpoint()
         except Exception as error:
-            give_up(error)
+            self._lose(error)
+
+    def begin(self) -> None:
+        """Judges from the committed offsets on: the partitions are fenced, and nothing of them is read yet."""
+        self.is_lost = False
+
+    def _lose(self, error: Exception) -> None:
+        """Drops all that is not committed: whatever a broker made of it, the committed offsets tell."""
+        self.is_lost = True
+        if self._commit is not None:
+            self._commit.cancel()
+            self._commit = None
+        for dropped in (self._events, self._waiting, self._uncommitted, self._next_offsets):
+            dropped.clear()
+        self._profiles.forget()
+        self.on_fault(error)
 
     async def _take(self, events: Sequence[Event]) -> None:
         records = [record for event in events for record in event.value]
@@ -185,7 +206,7 @@ class Scoring:
             async with self._lock:
                 await self._start_checkpoint()
         except Exception as error:
-            give_up(error)
+            self._lose(error)
 
     def _is_due(self) -> bool:
         interval_s = self._settings.checkpoint_interval_s
@@ -202,7 +223,7 @@ class Scoring:
                 self._profiles.forget()
                 self._waiting.clear()  # fetched before the partitions moved: read again from the committed offsets
         except Exception as error:
-            give_up(error)
+            self._lose(error)
 
     async def _start_checkpoint(self) -> None:
         await self._end_commit()
@@ -231,12 +252,17 @@ class Scoring:
     ) -> None:
         started_s = time.monotonic()
         partitions = sorted(offsets)
-        ends = await asyncio.gather(
-            *(
+        commits = [
+            asyncio.ensure_future(
                 self._producers[partition].commit(self._changelog, changed.get(partition, ()), offsets[partition])
-                for partition in partitions
             )
-        )
+            for partition in partitions
+        ]
+        try:
+            ends = await asyncio.gather(*commits)
+        finally:
+            for commit in commits:  # one that failed takes the others with it: all go on from what is committed
+                commit.cancel()
         self._profiles.end_commit(dict(zip(partitions, ends, strict=True)))
         if self.on_profiles_committed is not None:
             self.on_profiles_committed(changed)

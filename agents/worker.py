@@ -31,6 +31,9 @@ from fraudstream.web.service import AnswerStore, HealthReport, LivenessReport
 STUCK_AFTER_S = 30.0
 """A worker that gets on with nothing for this long is not ready, though the process lives."""
 
+WAITS_AFTER_S = 10.0
+"""A broker that takes nothing for this long is away, not slow."""
+
 
 class FraudWorker:
     """The rooms of a worker, tied together; `app` is the Faust app, whose types leave out what is needed here.
@@ -84,6 +87,7 @@ class FraudWorker:
             await self._producers.take_over({tp.partition for tp in assigned if tp.topic == topic})
         except Exception as error:  # the client would log it and go on, unfenced
             give_up(error)
+        self._scoring.begin()
         self._has_assignment = True
 
     async def stop(self) -> None:
@@ -135,6 +139,8 @@ class FraudWorker:
 
     def _work(self) -> Work | None:
         progress, partitions = self._restore.progress, self._producers.partitions()
+        if self._scoring.is_lost:
+            return Work("lost", "a transaction was lost and the consumer group is not joined again")
         if self._membership.is_silent():
             return Work(self._membership.heard_s, "the consumer group does not confirm this worker")
         if not partitions:
@@ -165,6 +171,11 @@ class FraudWorker:
         if self._membership.is_silent():
             silent_s = time.monotonic() - self._membership.heard_s
             yield f"no word from Kafka's group coordinator for {silent_s:.0f} s"
+        if self._scoring.is_lost:
+            yield "a transaction was lost: joining the consumer group again, to go on from the last checkpoint"
+        waiting_s = self._producers.waiting_s()
+        if waiting_s > WAITS_AFTER_S:
+            yield f"Kafka has taken nothing for {waiting_s:.0f} s"
         if not self._producers.partitions():
             yield self._without_partitions()
         elif not self._app.tables.actives_ready:

@@ -14,6 +14,7 @@ from fraudstream.agents.batch_metrics import BatchMetrics
 from fraudstream.agents.producers import Message, Producers
 from fraudstream.agents.scoring import Scoring
 from fraudstream.detector import load_detector
+from fraudstream.errors import BrokerError
 from fraudstream.pipeline import Detector, Outcome
 from fraudstream.settings import load_settings
 from fraudstream.state.profile import view
@@ -187,3 +188,44 @@ async def test_a_page_that_cannot_be_shown_a_batch_does_not_stop_the_judging(
     assert scoring.processed == 40
     assert len(shown) == 2, "after a fault it is shown no more"
     assert "judging goes on" in caplog.text
+
+
+class LostProducer(LedgerProducer):
+    """Its broker ends transactions for as long as `is_away`."""
+
+    is_away = False
+
+    async def commit(self, changelog: str, profiles: Sequence[tuple[bytes, bytes]], next_offset: int) -> int:
+        if self.is_away:
+            raise BrokerError("the broker has ended a transaction")
+        return await super().commit(changelog, profiles, next_offset)
+
+
+async def test_after_a_lost_transaction_nothing_counts_until_reading_begins_anew(detector: Detector) -> None:
+    producer, told = LostProducer(), list[Exception]()
+    scoring = scoring_of(detector, LedgerProducers({0: producer, 1: LedgerProducer()}), MemoryStore())
+    scoring.on_fault = told.append
+    first, lost, meanwhile = chunk_of(0), chunk_of(2), chunk_of(4)
+    scoring.hand_over(first)
+    await scoring.take()
+    await scoring.settle()
+    producer.is_away = True
+    scoring.hand_over(lost)
+    await scoring.take()
+    await scoring.settle()
+    assert [type(error) for error in told] == [BrokerError]
+    assert scoring.is_lost
+    scoring.hand_over(meanwhile)
+    await scoring.take()
+    await scoring.tick()
+    await scoring.settle()
+    assert scoring.processed == len(first.value) + len(lost.value)
+    assert len(told) == 1, "it asked the broker for more"
+    # The group is joined again: fenced, and read from the committed offset.
+    producer.is_away, producer.open = False, []
+    scoring.begin()
+    for chunk in (lost, meanwhile):
+        scoring.hand_over(chunk)
+        await scoring.take()
+    await scoring.settle()
+    assert_commits_are_whole(producer, sum(len(chunk.value) for chunk in (first, lost, meanwhile)))

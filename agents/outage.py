@@ -1,0 +1,106 @@
+"""What a worker does while Kafka takes nothing: it waits, says so, and begins anew where that cost it a transaction.
+
+Waiting is the clients' part: they send again until the brokers are back. What they cannot mend is a transaction that
+the broker has ended meanwhile. Then everything that is not committed is dropped and the group joined again, which is
+the way of every rebalance: producers start anew, profiles are restored up to what was committed, and reading goes on
+from there. So it does not matter whether the broker has carried out a commit whose answer was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
+from fraudstream.agents.membership import Membership
+from fraudstream.agents.scoring import Scoring, give_up
+from fraudstream.errors import BrokerError, said
+from fraudstream.topics import TopicProblem
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+SAID_AFTER_S = 5.0
+SAID_EVERY_S = 30.0
+ANEW_EVERY_S = 60.0
+"""A fault that comes again so soon did not pass: the process ends, and its supervisor is told by the exit code."""
+
+
+class Outage:
+    """Watches over what a worker sends.
+
+    Args:
+        scoring: whose batches are sent.
+        membership: of the consumer group.
+        waiting_s: for how long Kafka has not taken what was sent, 0 where it does.
+        check_topics: what is wrong with the worker's topics; raises BrokerError while no broker answers.
+    """
+
+    def __init__(
+        self,
+        scoring: Scoring,
+        membership: Membership,
+        waiting_s: Callable[[], float],
+        check_topics: Callable[[], Awaitable[Sequence[TopicProblem]]],
+    ) -> None:
+        self._scoring = scoring
+        self._membership = membership
+        self._waiting_s = waiting_s
+        self._check_topics = check_topics
+        self._anew_s = -ANEW_EVERY_S
+        self._joining: asyncio.Task[None] | None = None
+        self._longest_s = 0.0
+        self._said_s = 0.0
+
+    async def watch(self) -> None:
+        """Tells of outages, for as long as the process lives; ends it where topics have gone meanwhile."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Looks once."""
+        waiting_s = self._waiting_s()
+        if waiting_s < self._longest_s:
+            if self._said_s:
+                log.info("Kafka takes again what is sent, after %.0f s", self._longest_s)
+            self._longest_s = self._said_s = 0.0
+        self._longest_s = waiting_s
+        if waiting_s > (self._said_s + SAID_EVERY_S if self._said_s else SAID_AFTER_S):
+            self._said_s = waiting_s
+            log.warning(
+                "Kafka has taken nothing for %.0f s; this worker waits, loses nothing and goes on by itself", waiting_s
+            )
+            await self._refuse_bad_topics()
+
+    def begin_anew(self, error: Exception) -> None:
+        """Goes on from the last checkpoint: in this process, or in the next where the fault does not pass.
+
+        Everything that is not committed must be dropped already.
+        """
+        now_s = time.monotonic()
+        if not isinstance(error, BrokerError) or now_s - self._anew_s < ANEW_EVERY_S:
+            give_up(error)
+        self._anew_s = now_s
+        log.warning("%s; what is not committed is dropped and judged again, after joining the group again", error)
+        self._joining = asyncio.ensure_future(self._join_again())
+
+    async def _join_again(self) -> None:
+        while self._scoring.is_lost:  # a rebalance may come first
+            if await self._refuse_bad_topics():
+                self._membership.rejoin()
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _refuse_bad_topics(self) -> bool:
+        """Whether a broker answers; ends the process where a topic is gone: to wait for it would be for ever."""
+        try:
+            problems = await self._check_topics()
+        except BrokerError as error:
+            log.debug("no broker answers yet: %s", said(error))
+            return False
+        if problems:
+            stop_process("cannot go on:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
+        return True

@@ -1,0 +1,170 @@
+"""While Kafka is away a worker waits; when it is back the worker goes on by itself, and no reader can tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from fraudstream.adapters.kafka_topics import create_topics
+from fraudstream.settings import Settings
+from fraudstream.topics import changelog_topic
+from tests.checker import (
+    Sent,
+    assert_each_once,
+    assert_states_equal,
+    committed_offsets,
+    ordered_producer,
+    produce,
+    states_by_changelog,
+    states_by_oracle,
+    states_by_rocksdb,
+    until,
+    verdicts_of,
+)
+from tests.servers.kafka import KafkaCluster
+from tests.worker import Worker
+
+EXIT_FAULT = 70
+OUTAGE_S = 45.0
+"""Longer than what the client grants a batch by itself, 40 s."""
+RESUMES_WITHIN_S = 15.0
+ENDS_WITHIN_S = 30.0
+JUDGED_WITHIN_S = 60.0
+CLEANUP_S = 10.0
+"""How often a broker looks for transactions that are open for too long."""
+USERS = 40
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@dataclass(slots=True)
+class Stream:
+    """What was sent so far, and how far the group is with it."""
+
+    settings: Settings
+    sent: list[Sent] = field(default_factory=list)
+
+    @property
+    def bootstrap(self) -> str:
+        return str(self.settings.kafka_servers)
+
+    async def send(self, rows: int) -> None:
+        numbers = range(len(self.sent), len(self.sent) + rows)
+        async with ordered_producer(self.bootstrap) as producer:
+            self.sent += await produce(producer, self.settings.transactions_topic, map(_row, numbers))
+
+    async def committed(self) -> int:
+        found = await committed_offsets(self.bootstrap, self.settings.app_id, self.settings.transactions_topic, 4)
+        return sum(max(offset, 0) for offset in found.values())
+
+    async def until_committed(self, within_s: float, worker: Worker) -> None:
+        async def is_committed() -> bool:
+            assert worker.exit_code() is None, worker.tail()
+            return await self.committed() == len(self.sent)
+
+        await until(is_committed, within_s, f"{len(self.sent)} transactions judged and committed")
+
+    async def assert_exactly_once(self, worker: Worker) -> None:
+        """Of a worker that has stopped."""
+        verdicts = await verdicts_of(self.bootstrap, self.settings.verdicts_topic)
+        assert_each_once(verdicts, [f"t{number}" for number in range(len(self.sent))])
+        uncommitted = await verdicts_of(self.bootstrap, self.settings.verdicts_topic, "read_uncommitted")
+        assert uncommitted.contradictory() == []
+        expected = states_by_oracle(self.sent, self.settings.allowed_lateness_s)
+        assert_states_equal(await states_by_changelog(self.bootstrap, changelog_topic(self.settings)), expected)
+        assert_states_equal(states_by_rocksdb(worker.data_dir), expected)
+
+
+def _row(number: int) -> tuple[bytes, bytes]:
+    user = f"u{number % USERS}"
+    fields = {"transaction_id": f"t{number}", "user_id": user, "amount": number % 97 + 0.25, "merchant": "m"}
+    return user.encode(), json.dumps(fields | {"timestamp": 1_700_000_000 + 37 * number}).encode()
+
+
+async def stream_on(cluster: KafkaCluster, settings: Settings, **changed: object) -> Stream:
+    stream = Stream(settings.model_copy(update={"kafka_servers": cluster.bootstrap, **changed}))
+    await create_topics(stream.settings, cluster.bootstrap)
+    return stream
+
+
+@pytest.fixture
+async def own_cluster(tmp_path: Path) -> AsyncIterator[KafkaCluster]:
+    """A broker that may be killed."""
+    with KafkaCluster(directory=tmp_path / "kafka") as cluster:
+        yield cluster
+
+
+async def test_a_worker_outlives_a_broker_that_is_killed_and_stops_in_time_without_one(
+    own_cluster: KafkaCluster, own_settings: Settings, tmp_path: Path
+) -> None:
+    # A checkpoint that is a while away: a transaction is open when the broker is killed.
+    stream = await stream_on(own_cluster, own_settings, checkpoint_interval_s=2.0, kafka_session_timeout_s=6.0)
+    with Worker(stream.settings, tmp_path) as worker:
+        await worker.ready()
+        await stream.send(200)
+        await stream.until_committed(JUDGED_WITHIN_S, worker)
+        await stream.send(2_000)
+        await asyncio.to_thread(own_cluster.kill)
+        await asyncio.sleep(OUTAGE_S)
+        assert worker.exit_code() is None, worker.tail()
+        health = await worker.ask("/health")
+        assert health is not None
+        assert any(text.startswith("Kafka has taken nothing for ") for text in health.json()["problems"]), health.body
+        await asyncio.to_thread(own_cluster.revive)
+        back_s = time.monotonic()
+        await stream.until_committed(RESUMES_WITHIN_S, worker)
+        print(f"all was committed {time.monotonic() - back_s:.1f} s after the broker's return")
+        await stream.send(500)
+        await stream.until_committed(JUDGED_WITHIN_S, worker)
+        log = worker.log_text()
+        assert "this worker waits, loses nothing and goes on by itself" in log
+        assert "Kafka takes again what is sent" in log
+
+        await stream.send(500)
+        await asyncio.to_thread(own_cluster.kill)
+        await asyncio.sleep(1)
+        signalled_s = time.monotonic()
+        code = await asyncio.to_thread(worker.stop, ENDS_WITHIN_S)
+        print(f"without a broker it ended {time.monotonic() - signalled_s:.1f} s after SIGTERM")
+        assert code in (0, EXIT_FAULT), worker.tail()
+        await asyncio.to_thread(own_cluster.revive)
+        worker.start()
+        await stream.until_committed(JUDGED_WITHIN_S, worker)
+        assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
+    assert "Traceback" not in worker.log_text(), worker.tail()
+    await stream.assert_exactly_once(worker)
+
+
+async def test_a_transaction_that_the_broker_has_ended_costs_no_worker(
+    kafka: KafkaCluster, own_settings: Settings, tmp_path: Path
+) -> None:
+    # Its session lasts: the group keeps it, only the transaction does not.
+    stream = await stream_on(kafka, own_settings, checkpoint_interval_s=1.0, kafka_session_timeout_s=40.0)
+    with Worker(stream.settings, tmp_path, app="tests.impatient") as worker:
+        await worker.ready()
+        await stream.send(200)
+        await stream.until_committed(JUDGED_WITHIN_S, worker)
+        await stream.send(200)
+
+        async def has_judged() -> bool:
+            health = await worker.ask("/health")
+            return health is not None and health.json()["processed"] == len(stream.sent)
+
+        await until(has_judged, JUDGED_WITHIN_S, "everything judged, and nothing of it committed")
+        worker.stall()
+        assert await stream.committed() < len(stream.sent), "the stall came after the checkpoint"
+        await asyncio.sleep(CLEANUP_S + 3)
+        worker.resume()
+        await stream.until_committed(JUDGED_WITHIN_S, worker)
+        assert "the broker has ended a transaction of partition" in worker.log_text(), worker.tail()
+        await stream.send(200)
+        await stream.until_committed(JUDGED_WITHIN_S, worker)
+        assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
+    assert "Traceback" not in worker.log_text(), worker.tail()
+    await stream.assert_exactly_once(worker)
