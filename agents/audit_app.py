@@ -27,6 +27,7 @@ from fraudstream.agents.producers import dead_letter_message
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.errors import AuditUnavailable, FraudstreamError
 from fraudstream.settings import Settings
+from fraudstream.topics import sink_topics
 from fraudstream.web.audit_views import AuditHealth, AuditViews
 from fraudstream.web.service import LivenessReport
 
@@ -57,7 +58,7 @@ class AuditApp(PlainApp):
     async def on_first_start(self) -> None:
         """Refuses to start on topics or a database that somebody has to set up; waits for a database that is away."""
         try:
-            problems = await check_topics(self.settings, self.bootstrap)
+            problems = await check_topics(self.settings, self.bootstrap, sink_topics(self.settings))
             if problems:
                 stop_process("cannot start:\n" + "\n".join(f"  - {problem}" for problem in problems), EXIT_SETTINGS)
             await self.audit_store.check()

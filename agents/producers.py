@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import aiokafka
-from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
+from aiokafka.errors import InvalidTimestampError, KafkaError, KafkaTimeoutError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
@@ -126,7 +126,9 @@ class PartitionProducer:
                 ) from error
             raise Fenced("another worker has taken over a partition of this one") from error
         except (KafkaError, TimeoutError) as error:
-            raise BrokerError(f"expected the broker to take what was sent, got: {said(error)}") from error
+            is_clock = isinstance(error, InvalidTimestampError)
+            hint = "; this machine's clock and the broker's differ, see `fraudstream topics check`" if is_clock else ""
+            raise BrokerError(f"expected the broker to take what was sent, got: {said(error)}{hint}") from error
         finally:
             self._asked_s = None
 

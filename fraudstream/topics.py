@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fraudstream.errors import SettingsError
 from fraudstream.settings import Settings
@@ -29,6 +29,10 @@ DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
 """Twice what a broker takes by default: a message of 1 MiB still fits with its key, its headers and the framing."""
 CHANGELOG_SEGMENT_BYTES = 64 * 1024 * 1024
 """The segment being written is never compacted, and a worker without a disk reads it whole: keep it small."""
+
+_CLOCK = "message.timestamp.type"
+BROKERS_CLOCK = {_CLOCK: "LogAppendTime"}
+"""For what workers write: by default a broker refuses records of a machine whose clock is an hour ahead of its own."""
 
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -102,7 +106,7 @@ def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
         "APP_ID (the name of what was replayed)": replayed_topic(settings),
     }
     _refuse_bad_names(names)
-    results = {"retention.ms": str(RESULTS_RETENTION_MS)}
+    results = {"retention.ms": str(RESULTS_RETENTION_MS), **BROKERS_CLOCK}
     return (
         _deleted(settings, settings.transactions_topic, {"retention.ms": str(TRANSACTIONS_RETENTION_MS)}),
         _deleted(settings, settings.verdicts_topic, results),
@@ -121,7 +125,16 @@ def worker_topics(settings: Settings) -> tuple[TopicSpec, ...]:
         SettingsError: as `declared_topics`.
     """
     others = {settings.labels_topic, replayed_topic(settings)}
-    return tuple(spec for spec in declared_topics(settings) if spec.name not in others)
+    return tuple(_needed(spec) for spec in declared_topics(settings) if spec.name not in others)
+
+
+def sink_topics(settings: Settings) -> tuple[TopicSpec, ...]:
+    """Those without which the audit sink cannot store.
+
+    Raises:
+        SettingsError: as `declared_topics`.
+    """
+    return tuple(map(_needed, declared_topics(settings)))
 
 
 def find_problems(specs: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[TopicProblem]:
@@ -149,8 +162,15 @@ def added_partitions(topic: str, expected: int, found: int) -> TopicProblem:
     )
 
 
+def _needed(spec: TopicSpec) -> TopicSpec:
+    """Without what is only better so: nobody is refused for it on topics that have always served."""
+    return replace(spec, config={option: value for option, value in spec.config.items() if option != _CLOCK})
+
+
 def _compacted(settings: Settings, name: str) -> TopicSpec:
-    return _spec(settings, name, {"cleanup.policy": "compact", "segment.bytes": str(CHANGELOG_SEGMENT_BYTES)})
+    return _spec(
+        settings, name, {"cleanup.policy": "compact", "segment.bytes": str(CHANGELOG_SEGMENT_BYTES), **BROKERS_CLOCK}
+    )
 
 
 def _deleted(settings: Settings, name: str, config: Mapping[str, str]) -> TopicSpec:
@@ -197,6 +217,10 @@ def _wrong_config(spec: TopicSpec, found: Mapping[str, str]) -> list[TopicProble
         wrong.append(
             (f"expected max.message.bytes>={wanted_limit}, found {limit}", f"max.message.bytes={wanted_limit}")
         )
+    clock, wanted_clock = found.get(_CLOCK), spec.config.get(_CLOCK)
+    if clock is not None and wanted_clock is not None and clock != wanted_clock:
+        text = f"expected {_CLOCK}={wanted_clock}, found {clock}, with which no worker may have its clock an hour ahead"
+        wrong.append((text, f"{_CLOCK}={wanted_clock}"))
     return [
         TopicProblem(
             spec.name,

@@ -6,7 +6,17 @@ import pytest
 
 from fraudstream.errors import SettingsError
 from fraudstream.settings import Settings
-from fraudstream.topics import FoundTopic, TopicSpec, changelog_topic, declared_topics, find_problems, replayed_topic
+from fraudstream.topics import (
+    BROKERS_CLOCK,
+    FoundTopic,
+    TopicSpec,
+    changelog_topic,
+    declared_topics,
+    find_problems,
+    replayed_topic,
+    sink_topics,
+    worker_topics,
+)
 
 MIB = 1024 * 1024
 
@@ -110,6 +120,28 @@ def test_a_dead_letter_topic_too_small_for_large_originals_is_a_problem(own_sett
     found = as_declared(own_settings) | {name: FoundTopic(name, 4, config)}
     [problem] = find_problems(declared_topics(own_settings), found)
     assert problem.wrong == "expected max.message.bytes>=2097152, found 1048588"
+
+
+def test_what_workers_write_is_stamped_by_the_broker_and_nobody_is_refused_where_it_is_not(
+    own_settings: Settings,
+) -> None:
+    name = own_settings.verdicts_topic
+    by_broker = {spec.name for spec in declared_topics(own_settings) if BROKERS_CLOCK.items() <= spec.config.items()}
+    assert by_broker == {
+        name,
+        own_settings.alerts_topic,
+        own_settings.dead_letters_topic,
+        changelog_topic(own_settings),
+        replayed_topic(own_settings),
+    }
+    found = as_declared(own_settings)
+    found |= {name: FoundTopic(name, 4, {**(found[name].config or {}), "message.timestamp.type": "CreateTime"})}
+    [problem] = find_problems(declared_topics(own_settings), found)
+    assert problem.wrong.startswith(
+        "expected message.timestamp.type=LogAppendTime, found CreateTime, with which no worker"
+    )
+    assert "--add-config message.timestamp.type=LogAppendTime" in problem.mend
+    assert find_problems(worker_topics(own_settings), found) == find_problems(sink_topics(own_settings), found) == []
 
 
 def test_what_the_user_tuned_on_a_living_cluster_is_no_problem(own_settings: Settings) -> None:
