@@ -24,8 +24,9 @@ from fraudstream.agents.membership import Membership
 from fraudstream.agents.outage import Outage
 from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
-from fraudstream.agents.recovery import ProfileRestore, ProfileTableManager
+from fraudstream.agents.recovery import ProfileTableManager
 from fraudstream.agents.reload import ModelReload
+from fraudstream.agents.restore import ProfileRestore
 from fraudstream.agents.results import verdict_topic
 from fraudstream.agents.scoring import Scoring
 from fraudstream.agents.sinks import Sink, Sinks

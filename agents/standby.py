@@ -15,14 +15,13 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from fraudstream.agents.recovery import changelog_reader, first_missing_offsets
+from fraudstream.agents.changelog import changelog_reader, fetch, first_missing_offsets
 from fraudstream.errors import BrokerError, said
 from fraudstream.settings import Settings
 from fraudstream.tables.store import ProfileStore
 
 log = logging.getLogger(__name__)
 
-FETCH_TIMEOUT_MS = 500
 RECORDS_PER_WRITE = 500
 """The event loop is let go after this many records: judging goes before copying."""
 
@@ -87,7 +86,7 @@ class Standby:
                 consumer.seek(tp, start)
             log.info("keeps the profiles of partitions %s warm", list(self.partitions))
             while True:
-                fetched = await consumer.getmany(timeout_ms=FETCH_TIMEOUT_MS, max_records=RECORDS_PER_WRITE)
+                fetched = await fetch(consumer, tps, RECORDS_PER_WRITE)
                 for tp, records in fetched.items():
                     self._store.write(
                         tp.partition, [(record.key, record.value) for record in records], records[-1].offset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,8 +19,8 @@ from fraudstream.agents.liveness import Liveness, Work
 from fraudstream.agents.membership import Membership
 from fraudstream.agents.owners import WorkerProfiles
 from fraudstream.agents.producers import Producers
-from fraudstream.agents.recovery import ProfileRestore
 from fraudstream.agents.reload import ModelReload
+from fraudstream.agents.restore import ProfileRestore
 from fraudstream.agents.scoring import Scoring, give_up
 from fraudstream.agents.standby import Standby
 from fraudstream.agents.transport import highwater, known_partitions, unread
@@ -128,6 +129,8 @@ class FraudWorker:
         self.metrics.restored.set(progress.restored)
         self.metrics.restore_total.set(progress.total)
         self.metrics.restore_seconds.set(progress.seconds())
+        left_s = progress.left_s()
+        self.metrics.restore_left_seconds.set(math.nan if left_s is None else left_s)
 
     async def watch_liveness(self) -> None:
         """Looks for a standstill, for as long as the process lives."""
@@ -180,9 +183,7 @@ class FraudWorker:
             yield self._without_partitions()
         elif not self._app.tables.actives_ready:
             yield (
-                f"profiles are being restored ({progress.restored} of at most {progress.total} records)"
-                if progress.is_running
-                else "profiles are not restored yet"
+                f"profiles are being restored ({progress})" if progress.is_running else "profiles are not restored yet"
             )
         elif self._liveness.still_s > STUCK_AFTER_S:
             yield f"{self.lag()} transactions wait and none was judged for {self._liveness.still_s:.0f} s"
@@ -199,6 +200,9 @@ class FraudWorker:
             processed=self._scoring.processed,
             restored=progress.restored,
             restoring=progress.is_running,
+            restore_total=progress.total,
+            restore_rate=round(progress.rate(), 1),
+            restore_left_s=_rounded(progress.left_s()),
             standby=self._standby.partitions,
             standby_behind=self._standby.behind(),
             model_version=self._scoring.detector.model_version,
@@ -210,3 +214,7 @@ class FraudWorker:
     def detector(self) -> Detector:
         """What judges now."""
         return self._scoring.detector
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)

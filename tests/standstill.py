@@ -44,9 +44,9 @@ async def restore(consumer: Any, assigned: list[Any]) -> None:
     """As ever, but with a few records a fetch."""
     getmany = consumer.getmany
 
-    async def few(*partitions: Any, timeout_ms: int) -> Any:
+    async def few(*partitions: Any, timeout_ms: int, max_records: int | None) -> Any:
         await asyncio.sleep(SLOW_WRITE_S)
-        return await getmany(*partitions, timeout_ms=timeout_ms, max_records=50)
+        return await getmany(*partitions, timeout_ms=timeout_ms, max_records=min(max_records or 50, 50))
 
     if _kind() == "restore":
         consumer.getmany = few

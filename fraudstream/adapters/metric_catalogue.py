@@ -215,6 +215,13 @@ RESTORE_SECONDS = Metric(
     "fraudstream_restore_seconds", "gauge", "Time that the same restore has taken so far.", _RESTORE, (WORKER,)
 )
 
+RESTORE_LEFT_SECONDS = Metric(
+    "fraudstream_restore_left_seconds",
+    "gauge",
+    "Time until the same restore is over, at the rate of its last 10 s; NaN where that cannot be told.",
+    _RESTORE,
+    (WORKER,),
+)
 STORES_DAMAGED = Metric(
     "fraudstream_stores_damaged_total",
     "counter",

@@ -69,6 +69,7 @@ class Metrics(Instruments):
         self.restored = self.gauge(catalogue.RESTORED)
         self.restore_total = self.gauge(catalogue.RESTORE_TOTAL)
         self.restore_seconds = self.gauge(catalogue.RESTORE_SECONDS)
+        self.restore_left_seconds = self.gauge(catalogue.RESTORE_LEFT_SECONDS)
         self.stores_damaged = self.counter(catalogue.STORES_DAMAGED)
         self.cache_writes = self.counter(catalogue.CACHE_WRITES)
         self.cache_drops = self.counter(catalogue.CACHE_DROPS)

@@ -35,8 +35,11 @@ class HealthReport(msgspec.Struct, frozen=True):
         partitions: source partitions that this worker owns.
         lag: records that wait in them.
         processed: records judged since the start.
-        restored: profiles restored since the start.
+        restored: records of the changelog that the restore under way, or the last one, has read.
         restoring: profiles are being restored now.
+        restore_total: records that it has to read at most; markers and what was compacted away are counted too.
+        restore_rate: records a second, over the last 10 s while it runs, over all of it afterwards.
+        restore_left_s: seconds until its end at this rate; 0 when it is over, null where it cannot be told.
         standby: partitions of other workers whose profiles this one keeps warm.
         standby_behind: changelog offsets of those that are not copied yet; null while that is not known.
         model_problem: why a promoted model is not in use; the process is ready all the same, with the one before it.
@@ -52,6 +55,9 @@ class HealthReport(msgspec.Struct, frozen=True):
     processed: int = 0
     restored: int = 0
     restoring: bool = False
+    restore_total: int = 0
+    restore_rate: float = 0.0
+    restore_left_s: float | None = 0.0
     standby: tuple[int, ...] = ()
     standby_behind: int | None = None
     model_problem: str | None = None

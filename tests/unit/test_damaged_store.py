@@ -191,3 +191,41 @@ def test_what_a_restore_would_not_mend_is_not_taken_for_damage(
         open_store(directory).persisted_offset(TP)
     assert database(directory).is_dir()
     assert not list(database(directory).parent.glob("*.damaged-*"))
+
+
+LOADED_BATCHES = 60
+LOADS_UNTIL_KILLED = f"""
+import os
+from pathlib import Path
+from tests.unit.test_damaged_store import BYTES, open_store
+store = open_store(Path(os.environ["DIRECTORY"]))
+for batch in range({LOADED_BATCHES}):
+    store.load(0, [(b"u%d-%d" % (batch, number), os.urandom(BYTES * 10)) for number in range(250)], batch)
+if "SETTLES" in os.environ:
+    store.write(0, [(b"tail", b"of the changelog")], {LOADED_BATCHES})
+os._exit(9)
+"""
+
+
+def load_until_killed(directory: Path, **environment: str) -> ProfileStore:
+    environment |= {"DIRECTORY": str(directory)}
+    child = subprocess.run([sys.executable, "-c", LOADS_UNTIL_KILLED], env=os.environ | environment, check=False)
+    assert child.returncode == 9
+    return open_store(directory)
+
+
+def test_a_kill_while_records_are_loaded_loses_a_tail_and_its_offset_together(tmp_path: Path) -> None:
+    store = load_until_killed(tmp_path)
+    reached = store.persisted_offset(TP)
+    assert reached is not None
+    assert 0 < reached < LOADED_BATCHES - 1, "something must have been on disk and something not"
+    for batch in range(LOADED_BATCHES):
+        held = [store.read(0, b"u%d-%d" % (batch, number)) is not None for number in range(250)]
+        assert all(held) if batch <= reached else not any(held)
+
+
+def test_what_was_loaded_is_on_disk_before_anything_is_written_behind_it(tmp_path: Path) -> None:
+    store = load_until_killed(tmp_path, SETTLES="1")
+    assert store.persisted_offset(TP) == LOADED_BATCHES
+    assert store.read(0, b"u%d-0" % (LOADED_BATCHES - 1)) is not None
+    assert store.read(0, b"tail") == b"of the changelog"
