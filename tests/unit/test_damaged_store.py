@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import faust
@@ -130,7 +131,8 @@ def test_damage_that_a_read_meets_ends_the_process_and_is_healed_at_the_next_sta
     assert store.persisted_offset(TP) == CHANGELOG_OFFSET, "RocksDB checks a block only when it is read"
     with pytest.raises(StoreError, match=r"checksum mismatch.*; the next start moves this folder aside and restores"):
         read_first_table(store)
-    store._dbs.clear()
+    with suppress(Exception):  # it says the same again
+        store._dbs.pop(0).close()
     after = open_store(directory)
     assert after.persisted_offset(TP) is None
     assert list(database(directory).parent.glob("profiles-0.damaged-*"))
