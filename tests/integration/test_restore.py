@@ -48,7 +48,12 @@ class Changelog:
 
     def write(self, users: Sequence[int], value: bytes) -> None:
         producer = Producer(
-            {"bootstrap.servers": self.kafka.bootstrap, "linger.ms": 50, "batch.num.messages": RECORDS_PER_BATCH}
+            {
+                "bootstrap.servers": self.kafka.bootstrap,
+                "log_level": 0,
+                "linger.ms": 50,
+                "batch.num.messages": RECORDS_PER_BATCH,
+            }
         )
         for user in users:
             producer.produce(self.topic, value + b"%d" % user, b"u%d" % user, user % len(self.partitions))
@@ -192,7 +197,9 @@ async def test_brokers_that_answer_and_bring_nothing_end_the_restore(
 async def test_what_is_no_profile_is_a_dead_letter_of_its_user_alone(changelog: Changelog, tmp_path: Path) -> None:
     settings = changelog.settings
     rows = [transaction_row(number) for number in range(40)]
-    producer = Producer({"bootstrap.servers": settings.kafka_servers, "partitioner": "murmur2_random"})
+    producer = Producer(
+        {"bootstrap.servers": changelog.kafka.bootstrap, "log_level": 0, "partitioner": "murmur2_random"}
+    )
     producer.produce(changelog.topic, b"\x07no profile" * 9, rows[0][0])
     for key, value in rows:
         producer.produce(settings.transactions_topic, value, key)
@@ -210,9 +217,9 @@ async def test_what_is_no_profile_is_a_dead_letter_of_its_user_alone(changelog: 
         await until(all_judged, WITHIN_S, "all transactions judged")
         metrics = (await asyncio.to_thread(worker.call, "GET", "/metrics")).body.decode()
         assert 'fraudstream_dead_letters_total{reason="profile_unreadable"} 1.0' in metrics
-        verdicts = await verdicts_of(changelog.kafka.bootstrap, settings.verdicts_topic, "read_uncommitted")
-        assert verdicts.lost(f"t{number}" for number in range(len(rows))) == ["t0"]
         assert worker.stop() == 0, worker.tail()
+    verdicts = await verdicts_of(changelog.kafka.bootstrap, settings.verdicts_topic)
+    assert verdicts.lost(f"t{number}" for number in range(len(rows))) == ["t0"]
 
 
 async def _forward(port: int, bootstrap: str) -> asyncio.Server:
