@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.chaos.bed import ScenarioError
-from tests.chaos.report import as_json, as_markdown, print_report
+from tests.chaos.report import as_json, print_report, write_markdown
 from tests.chaos.run import Place, Report, run
 from tests.chaos.scenario import Scenario
 from tests.chaos.source import transactions
@@ -65,7 +65,7 @@ def main() -> int:
     if options.json:
         options.json.write_text(as_json(reports), encoding="utf-8")
     if options.markdown:
-        options.markdown.write_text(as_markdown(reports), encoding="utf-8")
+        write_markdown(options.markdown, reports, options.rate)
     kills = sum(report.kills for report in reports)
     print(f"{len(reports)} scenarios, {kills} kills of workers; {broken} broke a promise" if broken else
           f"{len(reports)} scenarios, {kills} kills of workers: every promise held")  # fmt: skip
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=2_000.0, help="transactions a second (default 2000)")
     parser.add_argument("--logs", type=Path, help="a new directory that keeps logs and disks of workers and brokers")
     parser.add_argument("--json", type=Path, help="write the reports here")
-    parser.add_argument("--markdown", type=Path, help="write a table here")
+    parser.add_argument("--markdown", type=Path, help="put the table between the marks of this page")
     return parser
 
 

@@ -14,6 +14,8 @@ from tests.chaos.scenario import Scenario
 STEADY_S = 5.0
 BACK_WITHIN_S = 15.0
 ANSWER_WITHIN_S = 30.0
+ENDED_WITHIN_S = 60.0
+MIB = 1024 * 1024
 
 
 async def _one_broker(bed: Bed) -> None:
@@ -65,22 +67,39 @@ async def _paused(bed: Bed) -> None:
     await asyncio.sleep(STEADY_S)
 
 
-async def _refused(bed: Bed) -> None:
-    """The verdicts topic wants more copies in sync than there are, for a while: every produce is refused."""
-    for topic in (bed.settings.verdicts_topic, bed.settings.alerts_topic):
-        await asyncio.to_thread(_set_in_sync, bed.cluster.bootstrap, topic, 3)
-    await asyncio.sleep(8.0)
-    for topic in (bed.settings.verdicts_topic, bed.settings.alerts_topic):
-        await asyncio.to_thread(_set_in_sync, bed.cluster.bootstrap, topic, 1)
+async def _too_few_copies(bed: Bed) -> None:
+    """Verdicts want all three copies in sync, and a broker dies: each is refused until it is back."""
+    await asyncio.to_thread(_configure, bed, "min.insync.replicas", "3")
+    broker = bed.chance.randint(1, 3)
+    bed.cluster.kill(broker)
+    await asyncio.sleep(15.0)
+    await asyncio.to_thread(bed.cluster.revive, broker)
     bed.mark("back")
-    await asyncio.sleep(BACK_WITHIN_S)
+    await asyncio.sleep(BACK_WITHIN_S + STEADY_S)
 
 
-def _set_in_sync(bootstrap: str, topic: str, copies: int) -> None:
-    entry = ConfigEntry("min.insync.replicas", str(copies), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})  # its answers die with it
-    for changed in admin.incremental_alter_configs([resource]).values():
+async def _too_large(bed: Bed) -> None:
+    """The topic takes no batch any more, for good; until somebody mends it."""
+    await asyncio.to_thread(_configure, bed, "max.message.bytes", "100")
+
+    async def have_ended() -> bool:
+        return bed.exits.total() >= len(bed.workers)
+
+    await bed.until(have_ended, ENDED_WITHIN_S, "each worker to end, because the broker refuses what it sends")
+    await asyncio.to_thread(_configure, bed, "max.message.bytes", str(MIB))
+    await bed.until_shared()
+    await asyncio.sleep(STEADY_S)
+
+
+def _configure(bed: Bed, name: str, value: str) -> None:
+    """Sets an option of the topics of verdicts and alerts."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    topics = [
+        ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        for topic in (bed.settings.verdicts_topic, bed.settings.alerts_topic)
+    ]
+    admin = AdminClient({"bootstrap.servers": bed.cluster.bootstrap, "log_level": 0})  # its answers die with it
+    for changed in admin.incremental_alter_configs(topics).values():
         changed.result(ANSWER_WITHIN_S)
 
 
@@ -96,9 +115,16 @@ LEADERS = Scenario(
 PAUSED = Scenario(
     "one broker of three paused", _paused, brokers=3, may_end=True, about="SIGSTOP of a broker for 12 s, then SIGCONT"
 )
-REFUSED = Scenario(
-    "produce refused",
-    _refused,
+TOO_FEW_COPIES = Scenario(
+    "verdicts refused for a while",
+    _too_few_copies,
+    brokers=3,
     resumed_s=BACK_WITHIN_S,
-    about="for 8 s the broker refuses every verdict (too few copies in sync)",
+    about="every verdict must have three copies and a broker is away: refused with a retriable error",
+)
+TOO_LARGE = Scenario(
+    "verdicts refused for good",
+    _too_large,
+    may_end=True,
+    about="the broker refuses every batch of verdicts as too large, until the topic is mended: workers end and say so",
 )

@@ -60,7 +60,7 @@ async def _damaged(bed: Bed) -> None:
     """Flips bytes in every file of a database while its worker is down."""
     victim = bed.running()[0]
     for kind in ("*.sst", "MANIFEST-*", "CURRENT", "*.log"):
-        await bed.stop(victim)
+        bed.kill(victim)
         _damage(victim, kind)
         bed.start(victim)
         await bed.until_shared()
@@ -82,11 +82,14 @@ async def _unreadable(bed: Bed) -> None:
     """Writes what is no profile behind a user's in the changelog, as a bug would; every disk is wiped."""
     for worker in list(bed.running()):
         await bed.stop(worker)
-    producer = Producer({"bootstrap.servers": bed.cluster.bootstrap, "log_level": 0})
+    producer = Producer(
+        {"bootstrap.servers": bed.cluster.bootstrap, "transactional.id": bed.settings.app_id, "log_level": 0}
+    )
+    producer.init_transactions(ANSWER_WITHIN_S)
+    producer.begin_transaction()
     for each in bed.source.sent[-3:]:
         producer.produce(changelog_topic(bed.settings), os.urandom(200), each.key, each.partition)
-    if producer.flush(ANSWER_WITHIN_S):
-        raise ScenarioError("the broker does not take records for the changelog")
+    producer.commit_transaction(ANSWER_WITHIN_S)
     for worker in bed.workers:
         bed.wipe(worker)
         bed.start(worker)

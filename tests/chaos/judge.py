@@ -36,6 +36,7 @@ class Judgement:
         older_profiles: committed profiles that stand behind a newer one of the same user.
         dead_letters: by reason.
         longest_silence_s: without a verdict in some partition, while transactions kept coming.
+        takeovers: how often a partition of the changelog got a new writer.
         times_ms: when the broker got each verdict, aborted ones counted, by partition.
         problems: each broken promise, in a sentence; empty when all held.
     """
@@ -51,6 +52,7 @@ class Judgement:
     older_profiles: int = 0
     dead_letters: dict[str, int] = field(default_factory=dict)
     longest_silence_s: float = 0.0
+    takeovers: int = 0
     times_ms: dict[int, list[int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -62,13 +64,17 @@ class _Verdicts:
     digests: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     contradictory: set[str] = field(default_factory=set)
+    flagged: set[str] = field(default_factory=set)
     times_ms: dict[int, list[int]] = field(default_factory=dict)
 
     def take(self, records: Iterable[Any]) -> _Verdicts:
         for record in records:
             value = record.value()
-            name, digest = json.loads(value)["transaction_id"], hash((value, tuple(record.headers() or ())))
+            verdict, digest = json.loads(value), hash((value, tuple(record.headers() or ())))
+            name = verdict["transaction_id"]
             self.counts[name] += 1
+            if verdict["flagged"]:
+                self.flagged.add(name)
             if self.digests.setdefault(name, digest) != digest:
                 self.contradictory.add(name)
             self.times_ms.setdefault(record.partition(), []).append(record.timestamp()[1])
@@ -129,6 +135,13 @@ def _judge_verdicts(reader: Reader, settings: Settings, sent: list[Sent], found:
     found.contradictory = len(contradictory)
     found.times_ms = uncommitted.times_ms
     found.longest_silence_s = _longest_silence_s(uncommitted.times_ms)
+    alerts = _Verdicts().take(reader.read(settings.alerts_topic, "read_committed"))
+    if alerts.counts != Counter(committed.flagged):
+        wrong = alerts.counts.keys() ^ committed.flagged
+        found.problems.append(
+            f"{alerts.counts.total()} alerts for {len(committed.flagged)} flagged verdicts, "
+            f"{len(wrong)} without the other"
+        )
     if lost:
         found.problems.append(f"{len(lost)} transactions have no verdict, such as {sorted(lost)[:SHOWN]}")
     if unasked:
@@ -152,7 +165,7 @@ def _judge_states(
     last: dict[bytes, bytes] = {}
     for record in reader.read(changelog_topic(settings), "read_committed"):
         key, value = record.key(), record.value()
-        if source_offset(value) < source_offset(last.get(key, b"")):
+        if key not in broken and source_offset(value) < source_offset(last.get(key, b"")):
             found.older_profiles += 1
         last[key] = value
     states = {user: state_of_record(record) for user, record in last.items() if user not in broken}

@@ -7,12 +7,17 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
+from fraudstream.machine import this_machine
 from tests.chaos.run import Report
+from tests.servers.jars import KAFKA_VERSION
+
+BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 
 HEADINGS = (
     "scenario", "sent", "lost", "repeated (committed)", "repeated (uncommitted)", "differing", "wrong states",
-    "dead letters", "longest silence s", "back after s", "ended by themselves",
+    "dead letters", "takeovers", "longest silence s", "back after s", "ended by themselves",
 )  # fmt: skip
 
 
@@ -28,6 +33,7 @@ def cells(report: Report) -> tuple[str, ...]:
         f"{found.contradictory:,}",
         f"{found.wrong_states:,} of {found.users:,}",
         ", ".join(f"{reason} {count:,}" for reason, count in sorted(found.dead_letters.items())) or "0",
+        f"{found.takeovers:,}",
         f"{found.longest_silence_s:.1f}",
         "" if report.resumed_s is None else f"{report.resumed_s:.1f}",
         ", ".join(f"{count} with {code}" for code, count in sorted(report.exits.items())) or "0",
@@ -71,7 +77,24 @@ def as_json(reports: Sequence[Report]) -> str:
     )
 
 
-def as_markdown(reports: Sequence[Report]) -> str:
-    """The table of docs/guarantees.md."""
-    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(cells(report) for report in reports)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def write_markdown(page: Path, reports: Sequence[Report], rate: float) -> None:
+    """Puts the table between the marks of a page, or makes a page of it."""
+    machine = this_machine(("faust-streaming", "aiokafka", "rocksdict"))
+    versions = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    kills = sum(report.kills for report in reports)
+    text = "\n".join(
+        [
+            BEGIN,
+            *(f"| {' | '.join(line)} |" for line in (HEADINGS, ["---"] * len(HEADINGS), *map(cells, reports))),
+            "",
+            f"`make test-chaos`, measured on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {machine.processor}, "
+            f"{machine.cores} cores shared by brokers, workers, sender and judge, {machine.memory_gib:g} GiB, "
+            f"{machine.kernel}, Python {machine.python}, Kafka {KAFKA_VERSION}; {versions}. {rate:,.0f} transactions a "
+            f"second; {kills} kills of workers; seeds {min(one.seed for one in reports)} to "
+            f"{max(one.seed for one in reports)}.",
+            END,
+        ]
+    )
+    old = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}{END}\n"
+    before, _, rest = old.partition(BEGIN)
+    page.write_text(before + text + rest.partition(END)[2], encoding="utf-8")

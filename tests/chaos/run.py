@@ -11,9 +11,10 @@ from pathlib import Path
 
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.settings import load_settings
-from fraudstream.topics import declared_topics
+from fraudstream.topics import changelog_topic, declared_topics
 from fraudstream.training.history import History
 from tests.chaos.bed import EXIT_FENCED, Bed
+from tests.chaos.epochs import breaches, takeovers
 from tests.chaos.judge import Judgement, judge
 from tests.chaos.scenario import Scenario
 from tests.chaos.source import Source
@@ -95,6 +96,9 @@ async def run(scenario: Scenario, place: Place, history: History, rate: float, s
             await bed.stop(worker)
         judgement = await asyncio.to_thread(judge, bed.reader, settings, source.sent, scenario.dead_letters)
     judgement.problems += source.failed
+    own_topics = (settings.verdicts_topic, settings.alerts_topic, changelog_topic(settings))
+    judgement.problems += breaches(place.cluster.data(), own_topics)
+    judgement.takeovers = takeovers(place.cluster.data(), changelog_topic(settings))
     report = Report(
         scenario, seed, judgement, bed.kills, dict(bed.exits), bed.last_words, _resumed_s(bed, judgement),
         time.monotonic() - started_s,

@@ -21,7 +21,7 @@ FULL: tuple[Scenario, ...] = (
     worker_faults.storm(kills=15, zombies=5, workers=2),
     worker_faults.storm(kills=15, zombies=5, workers=3),
     worker_faults.TIMED_OUT,
-    broker_faults.REFUSED,
+    broker_faults.TOO_LARGE,
     disk_faults.FULL_DISK,
     disk_faults.DAMAGED,
     disk_faults.UNREADABLE,
@@ -31,5 +31,6 @@ FULL: tuple[Scenario, ...] = (
     broker_faults.ONE_BROKER,
     broker_faults.LEADERS,
     broker_faults.PAUSED,
+    broker_faults.TOO_FEW_COPIES,
     broker_faults.outage(30.0),
 )

@@ -35,11 +35,14 @@ class Harmed:
     def __init__(self, settings: Settings, sent: Sequence[Sent]) -> None:
         self.settings, self.sent = settings, list(sent)
         self.verdicts: list[Record] = []
+        self.alerts: list[Record] = []
         self.profiles: list[Record] = []
         for each in sent:
             name = json.loads(each.value or b"")["transaction_id"]
-            value = json.dumps({"transaction_id": name, "anomaly_score": 0.5}).encode()
+            value = json.dumps({"transaction_id": name, "flagged": each.offset % 2 == 0}).encode()
             self.verdicts.append((settings.verdicts_topic, each.key or b"", value, each.partition, []))
+            if each.offset % 2 == 0:
+                self.alerts.append((settings.alerts_topic, each.key or b"", value, each.partition, []))
         self.profiles = [
             (changelog_topic(settings), key, record, partition, [])
             for partition, key, record in _profiles(settings, sent)
@@ -47,7 +50,7 @@ class Harmed:
 
     def write(self, bootstrap: str) -> None:
         producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
-        for topic, key, value, partition, headers in (*self.verdicts, *self.profiles):
+        for topic, key, value, partition, headers in (*self.verdicts, *self.alerts, *self.profiles):
             producer.produce(topic, value, key, partition, headers=headers)
         assert producer.flush(20) == 0
 
@@ -97,49 +100,51 @@ def test_where_nothing_is_wrong_nothing_is_found(judged: Ask) -> None:
     assert found.users > 1
 
 
-def test_a_lost_verdict_is_found(judged: Ask) -> None:
-    found = judged(lambda written: written.verdicts.pop(7))
-    assert found.lost == 1
-    assert "1 transactions have no verdict" in found.problems[0]
+def test_every_harm_to_verdicts_is_found(judged: Ask) -> None:
+    def harm(written: Harmed) -> None:
+        plain = [each for each in written.verdicts if b"false" in each[2]]
+        topic, key, _, partition, headers = plain[0]
+        written.verdicts.remove(plain[0])
+        written.verdicts.append(plain[1])
+        written.verdicts.append((*plain[2][:4], [("features", b"other")]))  # no other byte differs
+        unasked = b'{"transaction_id": "nobody sent this", "flagged": false}'
+        written.verdicts.append((topic, key, unasked, partition, headers))
+
+    found = judged(harm)
+    assert (found.lost, found.repeated, found.repeated_uncommitted, found.contradictory) == (1, 2, 2, 1)
+    assert [problem.partition(", such as")[0] for problem in found.problems] == [
+        "1 transactions have no verdict",
+        "1 verdicts on nothing that was sent",
+        "a read_committed reader sees 2 transactions judged more than once",
+        "1 transactions have verdicts that differ",
+    ]
 
 
-def test_a_repeated_verdict_is_found(judged: Ask) -> None:
-    found = judged(lambda written: written.verdicts.append(written.verdicts[3]))
-    assert (found.repeated, found.repeated_uncommitted, found.contradictory) == (1, 1, 0)
-    assert len(found.problems) == 1
+def test_lost_and_repeated_alerts_are_found(judged: Ask) -> None:
+    def harm(written: Harmed) -> None:
+        written.alerts.append(written.alerts[2])
+        del written.alerts[0]
+
+    (problem,) = judged(harm).problems
+    assert problem.endswith("flagged verdicts, 1 without the other")
 
 
-def test_a_repeat_that_differs_in_its_headers_alone_is_found(judged: Ask) -> None:
-    found = judged(lambda written: written.verdicts.append((*written.verdicts[3][:4], [("features", b"other")])))
-    assert (found.repeated, found.contradictory) == (1, 1)
-
-
-def test_a_verdict_on_nothing_is_found(judged: Ask) -> None:
-    def invent(written: Harmed) -> None:
-        topic, key, _, partition, headers = written.verdicts[0]
-        written.verdicts.append((topic, key, b'{"transaction_id": "nobody sent this"}', partition, headers))
-
-    assert "1 verdicts on nothing that was sent" in judged(invent).problems[0]
-
-
-def test_a_profile_that_misses_an_event_is_found(judged: Ask) -> None:
-    found = judged(lambda written: written.profiles.pop())
-    assert found.wrong_states == 1
-    assert "have a wrong state" in found.problems[0]
-
-
-def test_an_older_profile_behind_a_newer_one_is_found(judged: Ask) -> None:
-    def overwrite(written: Harmed) -> None:
+def test_every_harm_to_profiles_is_found(judged: Ask) -> None:
+    def harm(written: Harmed) -> None:
         keys = [profile[1] for profile in written.profiles]
         older = next(at for at, key in enumerate(keys) if keys.count(key) > 1)
-        written.profiles.append(written.profiles[older])
+        again = written.profiles[older]
+        last = next(at for at in reversed(range(len(keys))) if keys[at] != again[1])
+        del written.profiles[last]  # one event of one user is missing
+        written.profiles.append(again)  # and another user's profile goes back in time
 
-    found = judged(overwrite)
-    assert (found.older_profiles, found.wrong_states) == (1, 1)
+    found = judged(harm)
+    assert (found.older_profiles, found.wrong_states) == (1, 2)
+    assert len(found.problems) == 2
 
 
 def test_a_dead_letter_that_nobody_expects_is_found(judged: Ask) -> None:
-    def refuse(written: Harmed) -> None:
+    def harm(written: Harmed) -> None:
         each = written.sent[0]
         headers: list[tuple[str, str | bytes | None]] = [
             ("source_partition", str(each.partition).encode()),
@@ -149,4 +154,4 @@ def test_a_dead_letter_that_nobody_expects_is_found(judged: Ask) -> None:
         letter = (written.settings.dead_letters_topic, each.key or b"", each.value or b"", each.partition, headers)
         written.verdicts.append(letter)
 
-    assert "expected 0 dead letters with malformed_json, got 1" in judged(refuse).problems
+    assert "expected 0 dead letters with malformed_json, got 1" in judged(harm).problems

@@ -123,6 +123,10 @@ class KafkaCluster:
         """Where the first broker listens."""
         return self._nodes[0].port
 
+    def data(self, broker: int = 1) -> Path:
+        """Where a broker keeps its logs, a directory for each partition."""
+        return self._nodes[broker - 1].directory / "data"
+
     @property
     def bootstrap(self) -> str:
         """The addresses of all brokers, HOST:PORT[,HOST:PORT]."""
