@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.chaos.bed import ScenarioError
 from tests.chaos.report import as_json, print_report, write_markdown
 from tests.chaos.run import Place, Report, run
 from tests.chaos.scenario import Scenario
@@ -43,33 +42,41 @@ def main() -> int:
         for scenario in scenarios:
             print(f"{scenario.name}: {scenario.about}")
         return 0
-    history, called = transactions(ROWS)
-    print(f"seed {options.seed}, {options.rate:,.0f} transactions a second ({called}), {len(scenarios)} scenarios")
-    reports: list[Report] = []
-    broken = 0
     try:
-        for place, scenario in _places(scenarios, options.logs):
-            seed = options.seed + len(reports)
-            try:
-                report = asyncio.run(run(scenario, place, history, options.rate, seed))
-            except ScenarioError as error:
-                print(f"{scenario.name} (seed {seed}): {error}", flush=True)
-                broken += 1
-                continue
-            print_report(report)
-            reports.append(report)
-            broken += bool(report.problems)
+        reports, failures = _run_all(scenarios, options)
     except ServerUnavailableError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped before the end, nothing is written", file=sys.stderr)
+        return 130
     if options.json:
-        options.json.write_text(as_json(reports), encoding="utf-8")
+        options.json.write_text(as_json(reports, failures), encoding="utf-8")
     if options.markdown:
         write_markdown(options.markdown, reports, options.rate)
+    broken = len(failures) + sum(1 for report in reports if report.problems)
     kills = sum(report.kills for report in reports)
-    print(f"{len(reports)} scenarios, {kills} kills of workers; {broken} broke a promise" if broken else
-          f"{len(reports)} scenarios, {kills} kills of workers: every promise held")  # fmt: skip
+    outcome = f"{broken} broke a promise" if broken else "every promise held"
+    print(f"{len(scenarios)} scenarios, {kills} kills of workers: {outcome}")
     return 1 if broken else 0
+
+
+def _run_all(scenarios: list[Scenario], options: argparse.Namespace) -> tuple[list[Report], dict[str, str]]:
+    """The reports, and of the scenarios that came to no end what went wrong."""
+    history, called = transactions(ROWS)
+    print(f"seed {options.seed}, {options.rate:,.0f} transactions a second ({called}), {len(scenarios)} scenarios")
+    reports: list[Report] = []
+    failures: dict[str, str] = {}
+    for seed, (place, scenario) in enumerate(_places(scenarios, options.logs), options.seed):
+        try:
+            report = asyncio.run(run(scenario, place, history, options.rate, seed))
+        except (AssertionError, ServerUnavailableError) as error:
+            print(f"broken {scenario.name} (seed {seed}): {error}", flush=True)
+            failures[scenario.name] = str(error)
+            continue
+        print_report(report)
+        reports.append(report)
+    return reports, failures
 
 
 def _places(scenarios: list[Scenario], logs: Path | None) -> Iterator[tuple[Place, Scenario]]:

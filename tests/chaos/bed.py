@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 
 from fraudstream.settings import Settings
@@ -114,21 +115,16 @@ class Bed:
         """Those that are up."""
         return [worker for worker in self.workers if worker.directory.name in self._watched]
 
-    async def owned(self, worker: Worker) -> list[int]:
-        """Partitions that a worker says it judges."""
-        answer = await worker.ask("/health")
-        return [] if answer is None else list(answer.json()["partitions"])
-
     async def until_shared(self) -> None:
         """Waits until every running worker is ready and each partition has one owner."""
 
         async def is_shared() -> bool:
-            owned = [await self.owned(worker) for worker in self.running()]
-            return all(owned) and sorted(itertools.chain(*owned)) == list(range(self.settings.topic_partitions))
+            told = [await worker.ask("/health") for worker in self.running()]
+            owned = [answer.json()["partitions"] for answer in told if answer and answer.status == HTTPStatus.OK]
+            is_each_ready = len(owned) == len(told) and all(owned)
+            return is_each_ready and sorted(itertools.chain(*owned)) == list(range(self.settings.topic_partitions))
 
-        await self.until(is_shared, READY_WITHIN_S, "every partition to have one owner")
-        for worker in self.running():
-            await worker.ready()
+        await self.until(is_shared, READY_WITHIN_S, "every worker to be ready and every partition to have one owner")
 
     # Waiting
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,8 +50,8 @@ def print_report(report: Report) -> None:
         print(f"       - {problem}", flush=True)
 
 
-def as_json(reports: Sequence[Report]) -> str:
-    """Everything, for programs."""
+def as_json(reports: Sequence[Report], failures: Mapping[str, str]) -> str:
+    """Everything, for programs; failures: what went wrong in scenarios that came to no end."""
     return json.dumps(
         {
             "measured": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -72,6 +72,7 @@ def as_json(reports: Sequence[Report]) -> str:
                 }
                 for report in reports
             ],
+            "failures": dict(failures),
         },
         indent=2,
     )
