@@ -84,7 +84,7 @@ audit-dependencies: .venv/.installed-dev ## asks PyPI whether a pinned dependenc
 	$(BIN)/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 .PHONY: bench
-bench: .venv/.installed-bench ## CPU per event of the full path against Faust's pass-through, on a real broker
+bench: .venv/.installed-bench ## CPU per event of the full path against Faust's pass-through, on a real broker (ARGS=--all: and its peers)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: bench-latency

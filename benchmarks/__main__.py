@@ -1,6 +1,6 @@
-"""Measures every case in turn: `python -m benchmarks [--rows 200000] [--repeats 3] [--json FILE] [--markdown FILE]`.
+"""Measures every case in turn: `python -m benchmarks [--all] [--rows 200000] [--repeats 3] [--markdown FILE] ...`.
 
-Ends with 0 when the full path reaches its target, 1 when it does not or when nothing could be measured.
+Ends with 0 when each target is reached whose cases were measured, with 1 when one is not or nothing could be measured.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.broker import running_broker
-from benchmarks.cases import CASES
-from benchmarks.measure import PARTITIONS, SETTLE_S, measure
+from benchmarks.cases import CASES, PARTITIONS, WARM_UP_RECORDS, Case
+from benchmarks.catalogue import ALL_CASES, BY_NAME
+from benchmarks.measure import SETTLE_S, measure
+from benchmarks.peer_cases import KAFKA_STREAMS, PYTHON, java_version, peer_versions
 from benchmarks.records import Records, load_records
-from benchmarks.report import Run, as_json, markdown_page, markdown_table, verdict_line
+from benchmarks.report import Run, as_json, markdown_page, markdown_table, targets_table
 from benchmarks.summary import Sample, order_of_round
 from fraudstream.errors import FraudstreamError
-from fraudstream.machine import this_machine
+from fraudstream.machine import Machine, this_machine
 from tests.servers.jars import KAFKA_VERSION, ServerUnavailableError
 
-WARM_UP_RECORDS = 2_000
-LIBRARIES = ("faust-streaming", "aiokafka", "msgspec", "numba", "numpy", "rocksdict", "torch", "uvloop")
+LIBRARIES = ("faust-streaming", "aiokafka", "msgspec", "numba", "numpy", "rocksdict", "scikit-learn", "torch", "uvloop")
 """Whose versions have a say in the figures."""
 
 
@@ -34,71 +36,135 @@ def main() -> int:
     # As Ctrl-C, so that the broker and the measured process end with this one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run = _run(options.rows, options.repeats)
+        run = _run(_chosen(options), _rows(options), options.repeats)
     except (FraudstreamError, ServerUnavailableError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("benchmarks: stopped before the end, nothing is written", file=sys.stderr)
         return 1
-    print(f"\n{markdown_table(run.figures)}\n\n{verdict_line(run)}")
+    print(f"\n{markdown_table(run)}\n\n{targets_table(run)}")
     if options.json:
         options.json.write_text(json.dumps(as_json(run), indent=2) + "\n", encoding="utf-8")
+    if options.plot:
+        from benchmarks.plot import draw
+
+        draw(run.figures, options.plot)
     if options.markdown:
-        options.markdown.write_text(markdown_page(run), encoding="utf-8")
+        options.markdown.write_text(markdown_page(run, options.plot.name if options.plot else ""), encoding="utf-8")
     return 0 if run.reached else 1
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="cases: " + ", ".join(BY_NAME),
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="every case; without it the short list")
+    which.add_argument("--cases", type=_names, metavar="A,B", help="these cases")
     parser.add_argument("--rows", type=_positive, default=200_000, help="records in a measurement (default 200000)")
+    parser.add_argument(
+        "--rows-of",
+        type=_rows_of,
+        action="append",
+        default=[],
+        metavar="CASE=N",
+        help="records of one case, which is a share of --rows otherwise; may be given several times",
+    )
     parser.add_argument("--repeats", type=_positive, default=3, help="rounds (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes the result for machines")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes the page docs/performance.md")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draws CPU per event; the page shows it")
     return parser.parse_args()
 
 
-def _run(rows: int, repeats: int) -> Run:
-    print(f"reading {rows + WARM_UP_RECORDS:,} transactions", flush=True)
-    records = load_records(rows + WARM_UP_RECORDS)
+def _chosen(options: argparse.Namespace) -> tuple[Case, ...]:
+    if options.all:
+        return ALL_CASES
+    return tuple(case for case in ALL_CASES if case.name in options.cases) if options.cases else CASES
+
+
+def _rows(options: argparse.Namespace) -> dict[str, int]:
+    """Records of each case."""
+    shares = {case.name: max(1, round(options.rows * case.share)) for case in ALL_CASES}
+    return shares | dict(options.rows_of)
+
+
+def _run(cases: Sequence[Case], rows: Mapping[str, int], repeats: int) -> Run:
+    for prepare in dict.fromkeys(case.prepare for case in cases):
+        prepare()
+    wanted = max(case.warm_up + rows[case.name] for case in cases)
+    print(f"reading {wanted:,} transactions", flush=True)
+    records = load_records(wanted)
     given = os.environ.get("KAFKA_SERVERS")
     with running_broker() as bootstrap:
         print(f"records are {records.source}; Kafka at {bootstrap}", flush=True)
-        samples = _measure_all(bootstrap, records, repeats)
+        samples = _measure_all(bootstrap, cases, records, rows, repeats)
     return Run(
         date=datetime.now(UTC),
-        machine=this_machine(LIBRARIES),
+        machine=_machine(cases),
+        command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
         broker="the Kafka of KAFKA_SERVERS" if given else f"one Kafka {KAFKA_VERSION} broker on the same machine",
         partitions=PARTITIONS,
         source=records.source,
         mean_bytes=records.mean_bytes,
-        records=rows,
         warm_up=WARM_UP_RECORDS,
         settle_s=SETTLE_S,
         samples=samples,
     )
 
 
-def _measure_all(bootstrap: str, records: Records, repeats: int) -> dict[str, list[Sample]]:
-    warm_up, measured = records.messages[:WARM_UP_RECORDS], records.messages[WARM_UP_RECORDS:]
-    cases = {case.name: case for case in CASES}
-    samples: dict[str, list[Sample]] = {name: [] for name in cases}
+def _measure_all(
+    bootstrap: str, cases: Sequence[Case], records: Records, rows: Mapping[str, int], repeats: int
+) -> dict[str, list[Sample]]:
+    samples: dict[str, list[Sample]] = {case.name: [] for case in cases}
     for number in range(repeats):
-        for name in order_of_round(tuple(cases), number):
-            sample = measure(cases[name], bootstrap, warm_up, measured)
+        for name in order_of_round(tuple(samples), number):
+            case = BY_NAME[name]
+            warm_up = records.messages[: case.warm_up]
+            sample = measure(case, bootstrap, warm_up, records.messages[case.warm_up : case.warm_up + rows[name]])
             samples[name].append(sample)
             print(
-                f"round {number + 1} of {repeats}  {name:26} {sample.cpu_us_per_event:7.1f} µs CPU per event "
+                f"round {number + 1} of {repeats}  {name:26} {sample.cpu_us_per_event:8.1f} µs CPU per event "
                 f"{sample.events_per_second:10,.0f} events/s  load {sample.load:.1f}",
                 flush=True,
             )
     return samples
 
 
+def _machine(cases: Iterable[Case]) -> Machine:
+    """This machine, with the versions of what was measured."""
+    machine = this_machine(LIBRARIES)
+    if any(case.command[0] == str(PYTHON) for case in cases):
+        machine.libraries.update(peer_versions())
+    if any(case.name == KAFKA_STREAMS for case in cases):
+        machine.libraries["Java"] = java_version()
+    return machine
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(BY_NAME)}, got {', '.join(unknown)}")
+    return names
+
+
+def _rows_of(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    _names(name)
+    return name, _positive(number)
+
+
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
     return number
 
 

@@ -24,8 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.broker import Offsets, produce, running_broker
-from benchmarks.measure import cpu_s
 from benchmarks.open_loop import Answers, post, send_at_rate
+from benchmarks.processes import cpu_s
 from benchmarks.records import load_records
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.machine import this_machine

@@ -11,6 +11,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from benchmarks.checks import Found
 from fraudstream.errors import BrokerError
 from fraudstream.settings import Settings
 from tests.servers.kafka import KafkaCluster
@@ -20,10 +21,6 @@ READ_RECORDS = 10_000
 RETRY_S = 0.1
 ON_THE_MOVE = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 """What a broker says that has just been started: a moment later it answers."""
-
-
-class _Identity(msgspec.Struct, gc=False):
-    transaction_id: str
 
 
 @contextmanager
@@ -111,8 +108,32 @@ class Offsets:
         self._client.close()
 
 
-def verdict_ids(settings: Settings) -> list[str]:
-    """The transaction_id of every verdict that a read_committed reader sees, in the order of reading."""
+class Written:
+    """How many verdicts a case has written, for one that commits no offsets."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = Consumer({**_client(settings), "group.id": f"{settings.app_id}-written"})
+        self._partitions = _partitions(settings, settings.verdicts_topic)
+
+    def committed(self) -> int:
+        """Verdicts in all partitions together; without transactions the topic holds nothing but records.
+
+        Raises:
+            BrokerError: the broker does not answer.
+        """
+        try:
+            ends = [self._client.get_watermark_offsets(one, REQUEST_TIMEOUT_S)[1] for one in self._partitions]
+        except KafkaException as error:
+            raise BrokerError(f"expected the ends of the topic of verdicts, got {error}") from None
+        return sum(ends)
+
+    def close(self) -> None:
+        """Lets the client go."""
+        self._client.close()
+
+
+def read_verdicts(settings: Settings) -> list[Found]:
+    """Every verdict that a read_committed reader sees, in the order of reading, which is that of writing for a user."""
     reader = Consumer(
         {
             **_client(settings),
@@ -123,8 +144,8 @@ def verdict_ids(settings: Settings) -> list[str]:
             "enable.partition.eof": True,
         }
     )
-    decode = msgspec.json.Decoder(_Identity).decode
-    ids: list[str] = []
+    decode = msgspec.json.Decoder(Found).decode
+    found: list[Found] = []
     try:
         reader.assign(_partitions(settings, settings.verdicts_topic, at=0))
         unread = set(range(settings.topic_partitions))
@@ -135,21 +156,21 @@ def verdict_ids(settings: Settings) -> list[str]:
             for message in messages:
                 error, value = message.error(), message.value()
                 if error is None and value is not None:
-                    ids.append(decode(value).transaction_id)
+                    found.append(decode(value))
                 elif error is not None and error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition())
                 else:
                     raise BrokerError(f"expected verdicts in {settings.verdicts_topic}, got {error}")
     finally:
         reader.close()
-    return ids
+    return found
 
 
 def delete_topics(settings: Settings) -> None:
-    """Removes every topic of the case, with those that Faust made for itself."""
+    """Removes every topic of the case, with those that its library made for itself."""
     admin = AdminClient(_client(settings))
     found = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
-    own = [name for name in found if name.startswith(settings.app_id)]
+    own = [name for name in found if settings.app_id in name]
     for deleted in admin.delete_topics(own).values() if own else ():
         deleted.result(REQUEST_TIMEOUT_S)
 

@@ -25,7 +25,8 @@ import rocksdict
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.broker import Offsets, delete_topics, produce, running_broker
-from benchmarks.measure import SETTLE_S, MeasurementError, cpu_s, own_settings
+from benchmarks.measure import SETTLE_S, own_settings
+from benchmarks.processes import MeasurementError, cpu_s
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.errors import FraudstreamError
 from fraudstream.machine import this_machine

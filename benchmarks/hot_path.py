@@ -20,7 +20,7 @@ from typing import Any, cast
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import ConsumerRecord
 
-from benchmarks.measure import PARTITIONS
+from benchmarks.cases import PARTITIONS
 from benchmarks.records import load_records
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents.batch_metrics import BatchMetrics, StageClock

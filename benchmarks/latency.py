@@ -23,7 +23,8 @@ from typing import Any
 
 from benchmarks.broker import delete_topics, running_broker
 from benchmarks.cases import environment_of
-from benchmarks.measure import MeasurementError, cpu_s, own_settings
+from benchmarks.measure import own_settings
+from benchmarks.processes import MeasurementError, cpu_s
 from benchmarks.records import DATA_SET
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.errors import FraudstreamError

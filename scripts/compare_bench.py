@@ -29,7 +29,7 @@ def ratio_of(file: Path) -> float:
         UnreadableError: the file holds no such figure.
     """
     try:
-        ratio = float(json.loads(file.read_bytes())["target"]["measured"][BASELINE])
+        ratio = float(json.loads(file.read_bytes())["cases"]["full_path"]["ratios"][BASELINE]["median"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnreadableError(f"{file}: expected what `python -m benchmarks --json` writes, got {error!r}") from None
     if not ratio > 0:

@@ -82,7 +82,7 @@ def test_a_dearer_full_path_fails_and_a_slower_machine_does_not(
 ) -> None:
     def result(name: str, ratio: float) -> str:
         file = tmp_path / name
-        file.write_text(json.dumps({"target": {"measured": {"faust_pass_through": ratio}}}))
+        file.write_text(json.dumps({"cases": {"full_path": {"ratios": {"faust_pass_through": {"median": ratio}}}}}))
         return str(file)
 
     assert main([result("a", 0.40), result("b", 0.459)]) == 0

@@ -1,6 +1,7 @@
 """Kafka's jars, fetched once by Maven (pom.xml beside this file) into a cache directory.
 
 The cache is ~/.cache/fraudstream/kafka-<version>, or where KAFKA_HOME_CACHE says; jars put there by hand do as well.
+Those of Kafka Streams, with everything that they need, are in a directory beside it, its name with -streams behind.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 POM = Path(__file__).with_name("pom.xml")
 KAFKA_VERSION = "4.1.0"
 MAIN_JAR = f"kafka_2.13-{KAFKA_VERSION}.jar"
+STREAMS_JAR = f"kafka-streams-{KAFKA_VERSION}.jar"
 DOWNLOAD_TIMEOUT_S = 600.0
 SAID_LINES = 15
 TOOL_HEAP = "-Xmx256m"
@@ -34,16 +36,38 @@ def kafka_jars() -> Path:
     Raises:
         ServerUnavailableError: Java or Maven is missing, or Maven fails.
     """
-    _require("java", "a Java runtime of version 17 or later (Debian: openjdk-17-jre-headless)")
+    return _fetched(_cache(), MAIN_JAR)
+
+
+def streams_jars() -> Path:
+    """The directory of the jars of Kafka Streams, likewise.
+
+    Raises:
+        ServerUnavailableError: as for `kafka_jars`.
+    """
+    return _fetched(streams_cache(), STREAMS_JAR, "--activate-profiles", "streams")
+
+
+def streams_cache() -> Path:
+    """Where `streams_jars` keeps them."""
+    cache = _cache()
+    return cache.with_name(f"{cache.name}-streams")
+
+
+def _cache() -> Path:
     default = Path.home() / ".cache" / "fraudstream" / f"kafka-{KAFKA_VERSION}"
-    jars = Path(os.environ.get("KAFKA_HOME_CACHE") or default).expanduser()
-    if (jars / MAIN_JAR).exists():
+    return Path(os.environ.get("KAFKA_HOME_CACHE") or default).expanduser()
+
+
+def _fetched(jars: Path, main_jar: str, *options: str) -> Path:
+    _require("java", "a Java runtime of version 17 or later (Debian: openjdk-17-jre-headless)")
+    if (jars / main_jar).exists():
         return jars
-    _require("mvn", f"Maven (Debian: maven), or Kafka's jars in KAFKA_HOME_CACHE={jars}")
+    _require("mvn", f"Maven (Debian: maven), or Kafka's jars in {jars} (KAFKA_HOME_CACHE names another place)")
     jars.parent.mkdir(parents=True, exist_ok=True)
     # Beside the goal and renamed when whole, so that an interrupted download leaves nothing that looks complete.
     with tempfile.TemporaryDirectory(dir=jars.parent, prefix=f"{jars.name}-") as parts:
-        command = ["mvn", "--batch-mode", "--quiet", "--file", str(POM), "dependency:copy-dependencies"]
+        command = ["mvn", "--batch-mode", "--quiet", "--file", str(POM), *options, "dependency:copy-dependencies"]
         ran = subprocess.run(
             [*command, f"-DoutputDirectory={parts}/jars"],
             check=False,
@@ -54,7 +78,7 @@ def kafka_jars() -> Path:
         if ran.returncode != 0:
             said = "\n".join((ran.stdout + ran.stderr).splitlines()[-SAID_LINES:])
             raise ServerUnavailableError(f"Maven could not fetch Kafka {KAFKA_VERSION}:\n{said}")
-        if not (jars / MAIN_JAR).exists():  # else another process was faster
+        if not (jars / main_jar).exists():  # else another process was faster
             (Path(parts) / "jars").rename(jars)
     return jars
 

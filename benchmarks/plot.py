@@ -1,0 +1,42 @@
+"""The table as a picture: CPU of an event in each case, on a logarithmic scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from benchmarks.cases import FULL_PATH
+from benchmarks.catalogue import BY_NAME
+from benchmarks.own_cases import OWN_CASES
+from benchmarks.summary import Figures
+
+OWN_COLOUR, OTHER_COLOUR = "#2563eb", "#94a3b8"
+WIDTH_IN, ROW_IN, REST_IN, DPI = 10.0, 0.38, 1.2, 120
+
+
+def draw(figures: Mapping[str, Figures], file: Path) -> None:
+    """Writes the picture; its kind is the file's ending."""
+    mpl.use("agg")
+    names = sorted(figures, key=lambda name: figures[name].cpu_us_per_event.median, reverse=True)
+    own = {FULL_PATH, *(case.name for case in OWN_CASES)}
+    medians = [figures[name].cpu_us_per_event.median for name in names]
+    below = [figures[name].cpu_us_per_event.median - figures[name].cpu_us_per_event.min for name in names]
+    above = [figures[name].cpu_us_per_event.max - figures[name].cpu_us_per_event.median for name in names]
+    figure = Figure(figsize=(WIDTH_IN, REST_IN + ROW_IN * len(names)), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(
+        [BY_NAME[name].title.strip("*").replace("`", "") for name in names],
+        medians,
+        xerr=[below, above],
+        color=[OWN_COLOUR if name in own else OTHER_COLOUR for name in names],
+        ecolor="#475569",
+    )
+    axes.bar_label(bars, [f"{median:,.1f}" for median in medians], padding=4)
+    axes.set_xscale("log")
+    axes.margins(x=0.1)
+    axes.set_xlabel("CPU µs per event (median; the line is from least to greatest), logarithmic")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=DPI)

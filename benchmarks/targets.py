@@ -1,0 +1,58 @@
+"""What fraudstream must reach beside the others, as ratios between two cases of the same round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.cases import FULL_PATH, STOCK
+from benchmarks.own_cases import WITHOUT_MODELS
+from benchmarks.peer_cases import KAFKA_STREAMS, NAIVE, QUIX_COUNT
+from benchmarks.summary import Sample, Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A ratio of two cases and what it must be.
+
+    Attributes:
+        what: in words.
+        of: the case that is divided.
+        by: the case that it is divided by.
+        limit: what it must not be above, or below where `at_least`.
+        of_speed: of events per second; else of CPU per event.
+    """
+
+    what: str
+    of: str
+    by: str
+    limit: float
+    at_least: bool = False
+    of_speed: bool = False
+
+    def spread(self, samples: Mapping[str, Sequence[Sample]]) -> Spread:
+        """The ratio, round by round."""
+        pairs = zip(samples[self.of], samples[self.by], strict=True)
+        if self.of_speed:
+            return Spread.of(one.events_per_second / other.events_per_second for one, other in pairs)
+        return Spread.of(one.cpu_us_per_event / other.cpu_us_per_event for one, other in pairs)
+
+    def is_reached(self, ratio: float) -> bool:
+        """Whether a ratio is within the limit."""
+        return ratio >= self.limit if self.at_least else ratio <= self.limit
+
+
+TARGETS = (
+    Target("CPU per event, full path / Faust stock pass-through", FULL_PATH, STOCK, 0.32),
+    Target("CPU per event, full path / Quix Streams count and sum", FULL_PATH, QUIX_COUNT, 1.0),
+    Target("CPU per event, full path / Kafka Streams count and sum", FULL_PATH, KAFKA_STREAMS, 2.0),
+    Target("CPU per event, without models / Kafka Streams count and sum", WITHOUT_MODELS, KAFKA_STREAMS, 1.1),
+    Target("CPU per event, naive scoring / full path", NAIVE, FULL_PATH, 350.0, at_least=True),
+    Target("events/s, full path / Faust stock pass-through", FULL_PATH, STOCK, 4.5, at_least=True, of_speed=True),
+)
+
+
+def measurable(cases: Iterable[str]) -> list[Target]:
+    """The targets whose two cases were measured."""
+    measured = set(cases)
+    return [target for target in TARGETS if {target.of, target.by} <= measured]
