@@ -62,7 +62,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     from tests.servers.kafka import KafkaCluster
 
     try:
-        cluster = KafkaCluster(directory=tmp_path_factory.mktemp("kafka"))
+        cluster = KafkaCluster(directory=tmp_path_factory.mktemp("kafka"), secure=True)
         cluster.start()
     except ServerUnavailableError as error:
         missing(str(error))

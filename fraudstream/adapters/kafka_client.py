@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,15 @@ from fraudstream.settings import Settings
 TCP_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 MAX_PORT = 65_535
+
+_CHECK = "KAFKA_SERVERS and KAFKA_SECURITY_PROTOCOL, and that the broker runs"
+_CHECKS = {
+    "SaslAuthenticationFailed": "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD",
+    "UnsupportedSaslMechanism": "KAFKA_SASL_MECHANISM",
+    "CERTIFICATE_VERIFY_FAILED": "KAFKA_SSL_CAFILE and the names in the broker's certificate",
+}
+"""What to look at, by the client's word for what went wrong."""
+_CONNECTION = re.compile(r":? <AIOKafkaConnection [^>]*>")
 
 kafka_records.install()
 
@@ -110,10 +120,8 @@ def collected_log() -> Iterator[list[str]]:
 
 def unreachable(bootstrap: str, said: str) -> str:
     """The sentence that every command says about a broker it cannot talk to."""
-    return (
-        f"expected a Kafka broker at {bootstrap}, got: {said}; "
-        "check KAFKA_SERVERS and KAFKA_SECURITY_PROTOCOL, and that the broker runs"
-    )
+    check = next((check for word, check in _CHECKS.items() if word in said), _CHECK)
+    return f"expected a Kafka broker at {bootstrap}, got: {_CONNECTION.sub('', said)}; check {check}"
 
 
 class _Collector(logging.Handler):

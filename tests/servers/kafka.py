@@ -25,6 +25,7 @@ from types import TracebackType
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tests.servers import kafka_security
 from tests.servers.foreground import run_until_stopped
 from tests.servers.jars import ServerUnavailableError, kafka_jars
 from tests.servers.ports import free_ports
@@ -53,9 +54,9 @@ node.id={node}
 controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{told_port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{secure}
+advertised.listeners=PLAINTEXT://127.0.0.1:{told_port}{secure}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
 log.dirs={data}
 auto.create.topics.enable=false
 broker.heartbeat.interval.ms=500
@@ -77,6 +78,7 @@ class _Node:
     number: int
     port: int
     controller_port: int
+    secure_ports: dict[str, int]
     directory: Path
 
     @property
@@ -101,6 +103,10 @@ class KafkaCluster:
         told_port: which clients are told instead, for a line in between (one broker only).
         directory: where records and logs live; None: a new temporary directory.
         log_level: of the brokers' own logs (log4j's words).
+        secure: serves TLS, and TLS with SCRAM-SHA-512, on ports of their own too (tests/servers/kafka_security.py).
+
+    Attributes:
+        ca_file: what clients of the secure ports must trust.
     """
 
     def __init__(
@@ -110,9 +116,13 @@ class KafkaCluster:
         directory: Path | None = None,
         log_level: str = "WARN",
         told_port: int | None = None,
+        *,
+        secure: bool = False,
     ) -> None:
         self.directory = directory or Path(tempfile.mkdtemp(prefix="fraudstream-kafka-"))
-        self._nodes = _plan(brokers, port, self.directory)
+        self.ca_file = self.directory / "tls" / "ca.pem"
+        self._is_secure = secure
+        self._nodes = _plan(brokers, port, self.directory, kafka_security.PROTOCOLS if secure else ())
         self._log_level = log_level
         self._told_port = told_port
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -131,6 +141,10 @@ class KafkaCluster:
     def bootstrap(self) -> str:
         """The addresses of all brokers, HOST:PORT[,HOST:PORT]."""
         return ",".join(f"127.0.0.1:{node.port}" for node in self._nodes)
+
+    def secure_bootstrap(self, protocol: str) -> str:
+        """The same for SSL or SASL_SSL."""
+        return ",".join(f"127.0.0.1:{node.secure_ports[protocol]}" for node in self._nodes)
 
     def start(self) -> str:
         """Starts all brokers, waits until each answers, and returns `bootstrap`.
@@ -202,6 +216,10 @@ class KafkaCluster:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         copies = min(3, len(self._nodes))
         voters = ",".join(f"{node.number}@127.0.0.1:{node.controller_port}" for node in self._nodes)
+        security, options = "", tuple[str, ...]()
+        if self._is_secure:
+            key_store = kafka_security.make_certificates(self.ca_file.parent)
+            security, options = kafka_security.PROPERTIES.format(key_store=key_store), kafka_security.FORMAT_OPTIONS
         tools: list[tuple[_Node, subprocess.Popen[bytes]]] = []
         for node in self._nodes:
             node.directory.mkdir(parents=True, exist_ok=True)
@@ -212,14 +230,23 @@ class KafkaCluster:
                     port=node.port,
                     told_port=self._told_port or node.port,
                     controller_port=node.controller_port,
+                    secure=kafka_security.listeners(node.secure_ports),
                     data=node.directory / "data",
                     copies=copies,
                     in_sync=max(1, copies - 1),
                 )
+                + security
             )
             (node.directory / "log4j2.properties").write_text(LOG4J.format(path=node.log, level=self._log_level))
             # One word, because one id in 64 begins with a dash and would be read as an option of its own.
-            tool = ("kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(node.properties))
+            tool = (
+                "kafka.tools.StorageTool",
+                "format",
+                f"--cluster-id={cluster_id}",
+                "-c",
+                str(node.properties),
+                *options,
+            )
             tools.append((node, self._java(node, *tool)))
         for node, process in tools:
             if process.wait(START_TIMEOUT_S) != 0:
@@ -266,10 +293,16 @@ def _knows(client: AdminClient, brokers: int) -> bool:
         return False
 
 
-def _plan(brokers: int, port: int | None, directory: Path) -> tuple[_Node, ...]:
-    free = free_ports(2 * brokers)
+def _plan(brokers: int, port: int | None, directory: Path, secure: tuple[str, ...]) -> tuple[_Node, ...]:
+    free = iter(free_ports((2 + len(secure)) * brokers))
     return tuple(
-        _Node(number, port + number - 1 if port else free[number - 1], free[-number], directory / f"broker-{number}")
+        _Node(
+            number,
+            next(free) if port is None else port + number - 1,
+            next(free),
+            {protocol: next(free) for protocol in secure},
+            directory / f"broker-{number}",
+        )
         for number in range(1, brokers + 1)
     )
 
