@@ -23,7 +23,7 @@ from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.agents.producers import Producers, group_by_partition
 from fraudstream.errors import BrokerError, Fenced, TopicError
 from fraudstream.settings import Settings
-from fraudstream.topics import changelog_topic, worker_topics
+from fraudstream.topics import changelog_topic, judged_topic, worker_topics
 
 LONGEST_WRITE_S = 840.0
 """One transaction holds a whole partition; with the producers' own margin it stays below the broker's 15 minutes."""
@@ -55,7 +55,8 @@ async def require_untouched(settings: Settings, bootstrap: str) -> None:
         )
     async with _reader(settings, bootstrap) as reader:
         await _require_no_profiles(settings, reader)
-        await _require_partitioner(settings, reader)
+        if settings.keying == "strict":
+            await _require_partitioner(settings, reader)
 
 
 async def write_profiles(
@@ -121,7 +122,7 @@ async def _commit_all(producers: Producers, topic: str, starts: dict[int, int]) 
 
 async def _source_offsets(settings: Settings, reader: Any) -> dict[int, int]:
     """Where workers begin to read each partition; the commit says it again, for it goes with an offset."""
-    sources = [TopicPartition(settings.transactions_topic, number) for number in range(settings.topic_partitions)]
+    sources = [TopicPartition(judged_topic(settings), number) for number in range(settings.topic_partitions)]
     firsts = await reader.beginning_offsets(sources)
     committed = {tp: await reader.committed(tp) for tp in sources}
     return {tp.partition: int(firsts[tp] if committed[tp] is None else committed[tp]) for tp in sources}

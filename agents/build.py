@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 from fraudstream.adapters.audit_store import SQLITE_FILE, AuditStore, make_store
+from fraudstream.adapters.consumer_group import require_same_keying
 from fraudstream.adapters.kafka_topics import check_topics
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.profile_cache import profile_cache
@@ -25,10 +26,11 @@ from fraudstream.agents.outage import Outage
 from fraudstream.agents.owners import FaustAssignment, WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.recovery import ProfileTableManager
+from fraudstream.agents.rekeying import Rekeying
 from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.restore import ProfileRestore
 from fraudstream.agents.results import verdict_topic
-from fraudstream.agents.scoring import Scoring
+from fraudstream.agents.scoring import Scoring, give_up
 from fraudstream.agents.sinks import Sink, Sinks
 from fraudstream.agents.standby import Standby
 from fraudstream.agents.worker import FraudWorker
@@ -38,7 +40,7 @@ from fraudstream.pipeline import Detector, Outcome
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles, profile_table
 from fraudstream.tables.store import ProfileStore
-from fraudstream.topics import changelog_topic, worker_topics
+from fraudstream.topics import changelog_topic, judged_topic, worker_topics
 from fraudstream.web.cached_profiles import CachedProfiles
 from fraudstream.web.console import mount_console
 from fraudstream.web.live import LiveFeed
@@ -95,6 +97,8 @@ class FraudApp(PlainApp):
         """Refuses to start on topics that would break the worker's promises."""
         try:
             problems = await check_topics(self.settings, self.bootstrap, worker_topics(self.settings))
+            if self.embedded_broker is None:
+                await require_same_keying(self.settings, self.bootstrap)
         except FraudstreamError as error:
             stop_process(str(error), EXIT_SETTINGS)
         if problems:
@@ -183,11 +187,11 @@ def create_app(
     membership = Membership(settings)
     app.reload = ModelReload(settings, app.scoring, app.metrics)
     recorder = TransactionRecorder(settings, bootstrap)
-    assignment = FaustAssignment(app, settings.transactions_topic, producers)
+    assignment = FaustAssignment(app, judged_topic(settings), producers)
     sources = WorkerProfiles(settings, app.profiles, assignment, CachedProfiles.of(settings, app.metrics))
     app.worker = FraudWorker(
         app, settings, sources, producers, restore, standby, app.scoring, app.reload, recorder, app.metrics, membership,
-        bootstrap,
+        bootstrap, _rekeying(app),
     )  # fmt: skip
     app.outage = Outage(
         app.scoring, membership, producers.waiting_s, lambda: check_topics(settings, bootstrap, worker_topics(settings))
@@ -197,7 +201,7 @@ def create_app(
     app.cache_writer = _cache_writer(app, table.store, assignment)
     transport.install(
         app,
-        settings.transactions_topic,
+        judged_topic(settings),
         commits_in_transaction=not embedded,
         before_assigned=app.worker.fence,
         before_empty=app.settle,
@@ -212,6 +216,17 @@ def create_app(
     mount_console(app.web.web_app, feed, app.lookup)
     sources.mount(app.web.web_app)
     return app
+
+
+def _rekeying(app: FraudApp) -> Rekeying | None:
+    if app.settings.keying == "strict":
+        return None
+
+    def count(moved: int, refused: Sequence[str]) -> None:
+        app.metrics.rekeyed.inc(moved)
+        app.metrics.count_dead_letters(refused)
+
+    return Rekeying(app.settings, app.bootstrap, give_up, count)
 
 
 def _evidence_store(settings: Settings) -> AuditStore | None:
@@ -260,7 +275,7 @@ def _is_every_address(host: str) -> bool:
 
 
 def _declare_agent(app: FraudApp) -> None:
-    source = app.topic(app.settings.transactions_topic, schema=transport.ChunkSchema())
+    source = app.topic(judged_topic(app.settings), schema=transport.ChunkSchema())
 
     @app.agent(source, name="scoring", concurrency=1)
     async def score(stream: Any) -> None:

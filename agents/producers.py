@@ -17,7 +17,7 @@ from fraudstream.adapters.kafka_client import kafka_arguments
 from fraudstream.dead_letter import CUT_HEADER, DeadLetter
 from fraudstream.errors import BrokerError, Fenced, said
 from fraudstream.settings import Settings
-from fraudstream.topics import DEAD_LETTER_MAX_BYTES
+from fraudstream.topics import DEAD_LETTER_MAX_BYTES, judged_topic
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class PartitionProducer:
             if written:
                 # A batch's metadata carries its first offset; the last batch's own records follow it.
                 last_offset = (await written[-1]).offset
-            source = TopicPartition(self._settings.transactions_topic, self.partition)
+            source = TopicPartition(judged_topic(self._settings), self.partition)
             await self._producer.send_offsets_to_transaction({source: next_offset}, self._settings.app_id)
             await self._producer.commit_transaction()
             self._opened_s = None
@@ -181,7 +181,7 @@ class Producers:
     async def _start(self, partition: int) -> PartitionProducer:
         producer = aiokafka.AIOKafkaProducer(
             bootstrap_servers=self._bootstrap,
-            transactional_id=f"{self._settings.app_id}-{self._settings.transactions_topic}-{partition}",
+            transactional_id=f"{self._settings.app_id}-{judged_topic(self._settings)}-{partition}",
             transaction_timeout_ms=int(transaction_timeout_s(self._settings) * 1000),
             max_batch_size=BATCH_BYTES,
             max_request_size=2 * BATCH_BYTES,

@@ -19,6 +19,7 @@ from fraudstream.agents.liveness import Liveness, Work
 from fraudstream.agents.membership import Membership
 from fraudstream.agents.owners import WorkerProfiles
 from fraudstream.agents.producers import Producers
+from fraudstream.agents.rekeying import Rekeying
 from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.restore import ProfileRestore
 from fraudstream.agents.scoring import Scoring, give_up
@@ -26,7 +27,7 @@ from fraudstream.agents.standby import Standby
 from fraudstream.agents.transport import highwater, known_partitions, unread
 from fraudstream.pipeline import Detector
 from fraudstream.settings import Settings
-from fraudstream.topics import added_partitions
+from fraudstream.topics import added_partitions, judged_topic
 from fraudstream.web.service import AnswerStore, HealthReport, LivenessReport
 
 STUCK_AFTER_S = 30.0
@@ -59,6 +60,7 @@ class FraudWorker:
         metrics: Metrics,
         membership: Membership,
         bootstrap: str,
+        rekeying: Rekeying | None,
     ) -> None:
         self._app = app
         self.settings = settings
@@ -71,6 +73,7 @@ class FraudWorker:
         self._scoring = scoring
         self._reload = reload
         self._membership = membership
+        self._rekeying = rekeying
         self._has_assignment = False
         self._liveness = Liveness(settings.liveness_stall_s, self._work, lambda: broker_answers(settings, bootstrap))
 
@@ -79,13 +82,16 @@ class FraudWorker:
 
         Ends the process where partitions were added: users have moved to others and left their profiles behind.
         """
-        topic = self.settings.transactions_topic
+        topic = judged_topic(self.settings)
         found = known_partitions(self._app.consumer, topic)
         if found > self.settings.topic_partitions:
             wrong = added_partitions(topic, self.settings.topic_partitions, found)
             stop_process(f"cannot go on:\n  - {wrong}", EXIT_SETTINGS)
         try:
-            await self._producers.take_over({tp.partition for tp in assigned if tp.topic == topic})
+            partitions = {tp.partition for tp in assigned if tp.topic == topic}
+            await self._producers.take_over(partitions)
+            if self._rekeying is not None:
+                await self._rekeying.take_over(partitions)
         except Exception as error:  # the client would log it and go on, unfenced
             give_up(error)
         self._scoring.begin()
@@ -94,6 +100,8 @@ class FraudWorker:
     async def stop(self) -> None:
         """Lets the producers go."""
         await self.recorder.stop()
+        if self._rekeying is not None:
+            await self._rekeying.stop()
         await self._producers.stop()
         await self.profiles.close()
 
@@ -109,10 +117,13 @@ class FraudWorker:
 
     def _lags(self) -> dict[int, int]:
         consumer, waiting = self._app.consumer, {}
+        has_work = self._scoring.is_busy() or consumer.queued_chunks()
         for partition in self._producers.partitions():
-            tp = TP(self.settings.transactions_topic, partition)
+            tp = TP(judged_topic(self.settings), partition)
             judged = self._scoring.positions.get(partition) or consumer._committed_offset[tp] or 0
-            waiting[partition] = max((highwater(consumer, tp) or 0) - judged, 0)
+            # Where nothing is under way, what lies after the last message are only marks of transactions.
+            waiting[partition] = max((highwater(consumer, tp) or 0) - judged, 0) if has_work else unread(consumer, tp)
+            waiting[partition] += self._rekeying.waiting(partition) if self._rekeying is not None else 0
         return waiting
 
     def note_state(self) -> None:
@@ -151,12 +162,14 @@ class FraudWorker:
         if not self._app.tables.actives_ready:
             return Work(("restored", progress.restored), "profiles are not restored")
         if self._scoring.is_busy() or self._app.consumer.queued_chunks() or self._unread():
-            return Work(("judged", self._scoring.processed), "transactions wait and none is judged")
+            moved = self._rekeying.moved if self._rekeying is not None else 0
+            return Work(("judged", self._scoring.processed + moved), "transactions wait and none is judged")
         return None
 
     def _unread(self) -> int:
-        topic = self.settings.transactions_topic
-        return sum(unread(self._app.consumer, TP(topic, partition)) for partition in self._producers.partitions())
+        topic, partitions = judged_topic(self.settings), self._producers.partitions()
+        moving = sum(map(self._rekeying.waiting, partitions)) if self._rekeying is not None else 0
+        return moving + sum(unread(self._app.consumer, TP(topic, partition)) for partition in partitions)
 
     def _without_partitions(self) -> str:
         if not self._has_assignment:

@@ -41,7 +41,7 @@ REASONS = {
     ),
     "key_mismatch": Refusal(
         "the message key is not the user_id",
-        "Let the producer key by user_id. " + _MEND,
+        "Let the producer key by user_id; where it cannot, use KEYING=payload (docs/operations.md, Keys).",
     ),
     "profile_unreadable": Refusal(
         "the user's stored profile cannot be read",

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     alerts_topic: str = Field("alerts", description="the flagged ones, or all with ALERT_ON_ALL")
     dead_letters_topic: str = Field("dead-letters", description="what could not be judged, byte for byte")
     labels_topic: str = Field("labels", description="what transactions turned out to be; read by the audit sink")
+    keying: Literal["strict", "payload"] = Field(
+        "strict",
+        description="strict: a message whose key is not its user_id goes to dead-letters; payload: all are keyed anew "
+        "by their user_id, on APP_ID-rekeyed, before they are judged",
+    )
     topic_partitions: int = Field(4, ge=1, description="partitions of transactions, verdicts, alerts and the changelog")
     topic_replication: int = Field(1, ge=1, description="copies of each partition; 3 in production")
     alert_on_all: bool = Field(False, description="send every verdict to alerts, not only the flagged ones")
@@ -205,6 +210,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 "PROFILE_SOURCE=cache: expected REDIS_HOST, where workers leave copies of profiles; "
                 "set it, or PROFILE_SOURCE=owner"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_broker_that_keeps_transactions(self) -> Settings:
+        if self.keying == "payload" and self.kafka_servers is None:
+            raise ValueError(
+                "KEYING=payload: expected KAFKA_SERVERS, because messages are keyed anew in Kafka transactions, which "
+                "the embedded broker does not keep; set it, or KEYING=strict"
             )
         return self
 

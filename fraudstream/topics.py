@@ -44,12 +44,14 @@ class TopicSpec:
     Attributes:
         replication: copies of each partition.
         config: topic settings in Kafka's own words, given at creation.
+        outlives: a topic from which messages come with their time, so that they may be kept here no shorter.
     """
 
     name: str
     partitions: int
     replication: int
     config: Mapping[str, str] = field(default_factory=dict)
+    outlives: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,21 @@ def changelog_topic(settings: Settings) -> str:
     return f"{settings.app_id}-{PROFILES_TABLE}-changelog"
 
 
+def rekeyed_topic(settings: Settings) -> str:
+    """The topic on which KEYING=payload puts all transactions, keyed by their user_id."""
+    return f"{settings.app_id}-rekeyed"
+
+
+def rekeying_group(settings: Settings) -> str:
+    """The consumer group whose offsets say how far the transactions are re-keyed; nobody joins it."""
+    return f"{settings.app_id}-rekeying"
+
+
+def judged_topic(settings: Settings) -> str:
+    """The topic whose messages are judged, and whose partitions workers share out."""
+    return rekeyed_topic(settings) if settings.keying == "payload" else settings.transactions_topic
+
+
 def replayed_topic(settings: Settings) -> str:
     """The topic that says which dead letters were put back; written together with what was, so that none goes twice."""
     return f"{settings.app_id}-replayed"
@@ -89,7 +106,7 @@ def replayed_topic(settings: Settings) -> str:
 
 def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
     """Every topic that a process reads or writes: transactions, verdicts, alerts, dead-letters, labels, changelog,
-    and which dead letters were replayed.
+    which dead letters were replayed, and with KEYING=payload what was re-keyed.
 
     All have the same number of partitions: what follows from a transaction goes to the partition of its number.
 
@@ -105,6 +122,8 @@ def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
         "APP_ID (the changelog's name)": changelog_topic(settings),
         "APP_ID (the name of what was replayed)": replayed_topic(settings),
     }
+    if settings.keying == "payload":
+        names["APP_ID (the name of what was re-keyed)"] = rekeyed_topic(settings)
     _refuse_bad_names(names)
     results = {"retention.ms": str(RESULTS_RETENTION_MS), **BROKERS_CLOCK}
     return (
@@ -115,6 +134,7 @@ def declared_topics(settings: Settings) -> tuple[TopicSpec, ...]:
         _deleted(settings, settings.labels_topic, {"retention.ms": str(LABELS_RETENTION_MS)}),
         _compacted(settings, changelog_topic(settings)),
         _compacted(settings, replayed_topic(settings)),
+        *((_rekeyed(settings),) if settings.keying == "payload" else ()),
     )
 
 
@@ -134,7 +154,7 @@ def sink_topics(settings: Settings) -> tuple[TopicSpec, ...]:
     Raises:
         SettingsError: as `declared_topics`.
     """
-    return tuple(map(_needed, declared_topics(settings)))
+    return tuple(_needed(spec) for spec in declared_topics(settings) if spec.name != replayed_topic(settings))
 
 
 def find_problems(specs: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[TopicProblem]:
@@ -149,6 +169,7 @@ def find_problems(specs: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -
             problems.append(_wrong_partitions(spec, topic.partitions))
         if topic.config is not None:
             problems += _wrong_config(spec, topic.config)
+            problems += _kept_too_short(spec, topic.config, found)
     return problems
 
 
@@ -165,6 +186,12 @@ def added_partitions(topic: str, expected: int, found: int) -> TopicProblem:
 def _needed(spec: TopicSpec) -> TopicSpec:
     """Without what is only better so: nobody is refused for it on topics that have always served."""
     return replace(spec, config={option: value for option, value in spec.config.items() if option != _CLOCK})
+
+
+def _rekeyed(settings: Settings) -> TopicSpec:
+    # A message grows by its key; what the topic of transactions takes must fit.
+    config = {"retention.ms": str(TRANSACTIONS_RETENTION_MS), "max.message.bytes": str(DEAD_LETTER_MAX_BYTES)}
+    return replace(_deleted(settings, rekeyed_topic(settings), config), outlives=settings.transactions_topic)
 
 
 def _compacted(settings: Settings, name: str) -> TopicSpec:
@@ -196,6 +223,30 @@ def _refuse_bad_names(names: Mapping[str, str]) -> None:
             raise SettingsError(f"{shared}: expected a topic of its own for each, got {name!r} for all of them")
 
 
+def _kept_too_short(
+    spec: TopicSpec, config: Mapping[str, str], found: Mapping[str, FoundTopic]
+) -> Iterable[TopicProblem]:
+    source = found.get(spec.outlives) if spec.outlives is not None else None
+    if source is None or source.config is None:
+        return
+    kept, needed = config.get("retention.ms"), source.config.get("retention.ms")
+    if kept is None or needed is None or kept == "-1" or 0 <= int(needed) <= int(kept):
+        return
+    yield TopicProblem(
+        spec.name,
+        f"expected retention.ms={needed} or longer, as of {source.name}, found {kept}: old messages would be deleted "
+        "before they are judged",
+        _alter(spec.name, f"retention.ms={needed}"),
+    )
+
+
+def _alter(name: str, assignment: str) -> str:
+    return (
+        f"run kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {assignment} "
+        "with your --bootstrap-server"
+    )
+
+
 def _wrong_partitions(spec: TopicSpec, found: int) -> TopicProblem:
     return TopicProblem(
         spec.name,
@@ -221,12 +272,4 @@ def _wrong_config(spec: TopicSpec, found: Mapping[str, str]) -> list[TopicProble
     if clock is not None and wanted_clock is not None and clock != wanted_clock:
         text = f"expected {_CLOCK}={wanted_clock}, found {clock}, with which no worker may have its clock an hour ahead"
         wrong.append((text, f"{_CLOCK}={wanted_clock}"))
-    return [
-        TopicProblem(
-            spec.name,
-            text,
-            f"run kafka-configs.sh --alter --entity-type topics --entity-name {spec.name} --add-config {assignment} "
-            "with your --bootstrap-server",
-        )
-        for text, assignment in wrong
-    ]
+    return [TopicProblem(spec.name, text, _alter(spec.name, assignment)) for text, assignment in wrong]

@@ -68,7 +68,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
         event_time: when the payment happened, in UTC: the transaction's timestamp, or the broker's time without one.
         timestamp: the broker's time of the transaction; for /predict, the time of the answer.
         processing_time_ms: time spent on the request; null in the stream, where every delivery must be identical.
-        source_partition: of the transaction in its topic; null for /predict.
+        source_partition: of the transaction in its topic (with KEYING=payload, in APP_ID-rekeyed); null for /predict.
         source_offset: of the transaction in its partition; null for /predict.
         late: the event came later than the declared lateness.
         duplicate: this transaction_id was seen before; state was not changed again.

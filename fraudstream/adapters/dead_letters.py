@@ -23,7 +23,7 @@ from fraudstream.adapters.topic_reader import read_topic
 from fraudstream.dead_letter import NOWHERE, REPLAYED_HEADER, KeptLetter, kept_letter, place_of
 from fraudstream.errors import BrokerError, Fenced, TopicError, said
 from fraudstream.settings import Settings
-from fraudstream.topics import FoundTopic, replayed_topic
+from fraudstream.topics import FoundTopic, judged_topic, replayed_topic
 
 START_TIMEOUT_S = 30.0
 LETTERS_PER_COMMIT = 500
@@ -201,7 +201,7 @@ async def _replayed(settings: Settings, bootstrap: str) -> set[bytes]:
 
 def _sources(settings: Settings) -> tuple[str, ...]:
     """Topics that take messages back: verdicts are the workers' alone, each of them is there exactly once."""
-    return (settings.transactions_topic, settings.labels_topic)
+    return (*dict.fromkeys((settings.transactions_topic, judged_topic(settings))), settings.labels_topic)
 
 
 def _why_not(settings: Settings, kept: KeptLetter, sources: Mapping[str, FoundTopic]) -> str | None:

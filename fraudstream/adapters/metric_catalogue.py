@@ -65,6 +65,13 @@ TRANSACTIONS = Metric(
     _STREAM,
     (WORKER,),
 )
+REKEYED = Metric(
+    "fraudstream_rekeyed_total",
+    "counter",
+    "Messages that were keyed anew by their user_id, with KEYING=payload.",
+    _STREAM,
+    (WORKER,),
+)
 VERDICTS = Metric("fraudstream_verdicts_total", "counter", "Verdicts sent.", _STREAM, (WORKER,))
 ALERTS = Metric(
     "fraudstream_alerts_total",

@@ -50,6 +50,7 @@ class Metrics(Instruments):
 
     def _add_stream(self) -> None:
         self.transactions = self.counter(catalogue.TRANSACTIONS)
+        self.rekeyed = self.counter(catalogue.REKEYED)
         self.verdicts = self.counter(catalogue.VERDICTS)
         self.alerts = self.counter(catalogue.ALERTS)
         self.late = self.counter(catalogue.LATE)

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from tests.worker import environment
 LETTERS = 40
 MANY = 6_000
 PARTITIONS = list(range(4))
-DAY_MS = 86_400_000
 _choose = DefaultPartitioner()
 
 
@@ -85,14 +83,13 @@ async def test_a_missing_topic_is_named(kafka: KafkaCluster, own_settings: Setti
 async def test_the_original_bytes_go_back_once_to_the_topic_and_partition_they_belong_to(
     kafka: KafkaCluster, settings: Settings, tmp_path: Path
 ) -> None:
-    written_ms = int(time.time() * 1000) - 3_600_000
     transactions = [
         letter(settings.transactions_topic, at, bytes([at, 0xFF]), key=b"u%d" % at, reason="absurd_time")
         for at in range(LETTERS)
     ]
     label = letter(settings.labels_topic, 3, b"a label", key=b"u1", reason="absurd_time")
     other = letter(settings.transactions_topic, 4, b"not wanted", reason="malformed_json")
-    await write_letters(kafka.bootstrap, settings, [*transactions, label, other], timestamp_ms=written_ms)
+    await write_letters(kafka.bootstrap, settings, [*transactions, label, other])
 
     out = tmp_path / "out.json"
     options = ("replay", "--reason", "absurd_time", "--json", str(out))
@@ -109,9 +106,10 @@ async def test_the_original_bytes_go_back_once_to_the_topic_and_partition_they_b
     assert json.loads(out.read_text())["replayed"] == LETTERS + 1
     back = {one.value: one for one in await records(settings, settings.transactions_topic, LETTERS)}
     assert back.keys() == {one.value for one in transactions}
+    written_ms = {one.place: one.time_ms async for one in on_broker.read_dead_letters(settings, kafka.bootstrap)}
     for at, one in enumerate(transactions):
         record = back[one.value or b""]
-        assert (record.key, record.timestamp) == (one.key, written_ms)
+        assert (record.key, record.timestamp) == (one.key, written_ms[f"{settings.dead_letters_topic}/0@{at}"])
         assert record.headers == (("replayed_from", f"{settings.dead_letters_topic}/0@{at}".encode()),)
         assert record.partition == _choose(one.key, PARTITIONS, PARTITIONS)
     assert [one.value for one in await records(settings, settings.labels_topic, 1)] == [b"a label"]
@@ -204,8 +202,9 @@ async def test_a_letter_that_was_cut_goes_back_whole_or_not_at_all(kafka: KafkaC
 async def test_what_cannot_be_put_back_safely_is_refused_with_its_reason(
     kafka: KafkaCluster, settings: Settings
 ) -> None:
-    old_ms = int(time.time() * 1000) - 8 * DAY_MS
-    await write_letters(kafka.bootstrap, settings, [letter(settings.transactions_topic, 0)], timestamp_ms=old_ms)
+    short = settings.model_copy(update={"labels_topic": f"{settings.labels_topic}-short"})
+    await _make_topic(kafka.bootstrap, short.labels_topic, {"retention.ms": "1"})
+    await write_letters(kafka.bootstrap, settings, [letter(short.labels_topic, 0)])
     odd = [
         letter(settings.verdicts_topic, 1),
         letter("elsewhere", 2),
@@ -214,7 +213,7 @@ async def test_what_cannot_be_put_back_safely_is_refused_with_its_reason(
         letter(settings.transactions_topic, -5),
     ]
     await write_letters(kafka.bootstrap, settings, odd)
-    plan = await plan_all(settings)
+    plan = await plan_all(short)
     assert not plan.ready
     said = [plan.refused[f"{settings.dead_letters_topic}/0@{at}"] for at in range(6)]
     wanted = (

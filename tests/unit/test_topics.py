@@ -13,6 +13,7 @@ from fraudstream.topics import (
     changelog_topic,
     declared_topics,
     find_problems,
+    judged_topic,
     replayed_topic,
     sink_topics,
     worker_topics,
@@ -159,3 +160,20 @@ def test_a_setting_that_the_broker_leaves_out_is_not_guessed(own_settings: Setti
 def test_a_broker_that_tells_no_settings_is_judged_by_partitions_alone(own_settings: Settings) -> None:
     found = {name: FoundTopic(name, topic.partitions, None) for name, topic in as_declared(own_settings).items()}
     assert find_problems(declared_topics(own_settings), found) == []
+
+
+def test_what_is_rekeyed_is_a_topic_of_its_own_kept_no_shorter_than_what_comes_in(own_settings: Settings) -> None:
+    settings = own_settings.model_copy(update={"keying": "payload"})
+    assert (judged_topic(own_settings), judged_topic(settings)) == (
+        own_settings.transactions_topic,
+        f"{settings.app_id}-rekeyed",
+    )
+    assert specs_by_name(settings).keys() - specs_by_name(own_settings).keys() == {judged_topic(settings)}
+    assert find_problems(declared_topics(settings), as_declared(settings)) == []
+    for kept, is_enough in (("-1", True), (str(30 * 86_400_000), True), (str(86_400_000), False)):
+        found = as_declared(settings)
+        own = found[judged_topic(settings)]
+        found[own.name] = FoundTopic(own.name, own.partitions, {**(own.config or {}), "retention.ms": kept})
+        problems = [str(one) for one in find_problems(declared_topics(settings), found)]
+        assert len(problems) == (not is_enough)
+        assert all("retention.ms=604800000" in one and "deleted before they are judged" in one for one in problems)
