@@ -62,8 +62,8 @@ def changelog_records(users: int, seed: int = 0) -> Iterator[tuple[int, bytes, b
 
 
 def _weights(users: int) -> NDArray[np.float64]:
-    weights: NDArray[np.float64] = 1.0 / np.arange(1, users + 1) ** ZIPF_EXPONENT
-    return np.divide(weights, weights.sum())
+    weights = np.power(np.arange(1, users + 1, dtype=np.float64), -ZIPF_EXPONENT)
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
 def _patterns(rng: np.random.Generator) -> NDArray[np.uint32]:
