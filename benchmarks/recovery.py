@@ -29,7 +29,8 @@ import rocksdict
 from confluent_kafka import Producer
 
 from benchmarks.broker import delete_topics, running_broker
-from benchmarks.measure import MeasurementError, cpu_s, own_settings
+from benchmarks.measure import own_settings
+from benchmarks.processes import MeasurementError, cpu_s
 from benchmarks.profile_records import UPDATES_PER_USER, ZIPF_EXPONENT, changelog_records
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.errors import FraudstreamError
