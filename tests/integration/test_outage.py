@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.settings import Settings
-from fraudstream.topics import changelog_topic
+from fraudstream.topics import changelog_topic, declared_topics
 from tests.checker import (
     Sent,
     assert_each_once,
@@ -139,6 +141,51 @@ async def test_a_worker_outlives_a_broker_that_is_killed_and_stops_in_time_witho
         assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
     assert "Traceback" not in worker.log_text(), worker.tail()
     await stream.assert_exactly_once(worker)
+
+
+async def copies_of(cluster: KafkaCluster, topics: set[str]) -> dict[str, tuple[set[int], str]]:
+    """How many copies the partitions of each topic have, and how many of them a write waits for."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    described = await admin.describe_topics(sorted(topics))
+    [configs] = await admin.describe_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(topics)]
+    )
+    await admin.close()
+    in_sync = {name: dict(entry[:2] for entry in entries) for *_, name, entries in configs.resources}
+    return {
+        topic["topic"]: (
+            {len(partition["replicas"]) for partition in topic["partitions"]},
+            in_sync[topic["topic"]]["min.insync.replicas"],
+        )
+        for topic in described
+    }
+
+
+async def test_of_three_brokers_each_may_be_killed_and_all_but_one(own_settings: Settings, tmp_path: Path) -> None:
+    with KafkaCluster(brokers=3, directory=tmp_path / "kafka") as cluster:
+        stream = await stream_on(cluster, own_settings, topic_replication=3, kafka_session_timeout_s=6.0)
+        names = {spec.name for spec in declared_topics(stream.settings)}
+        assert await copies_of(cluster, names) == dict.fromkeys(names, ({3}, "2"))
+        with Worker(stream.settings, tmp_path) as worker:
+            await worker.ready()
+            # Leaders of transactions and of results, and both coordinators, are spread over all three.
+            for killed in ((1,), (2,), (3, 1)):
+                await stream.send(300)
+                await asyncio.to_thread(cluster.kill, *killed)
+                if len(killed) == 1:
+                    await stream.send(300)
+                else:
+                    await asyncio.sleep(5)
+                    await asyncio.to_thread(cluster.revive, *killed)
+                back_s = time.monotonic()
+                await stream.until_committed(RESUMES_WITHIN_S, worker)
+                print(f"brokers {killed} killed: all was committed {time.monotonic() - back_s:.1f} s after")
+                if len(killed) == 1:
+                    await asyncio.to_thread(cluster.revive, *killed)
+            assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
+        assert "Traceback" not in worker.log_text(), worker.tail()
+        await stream.assert_exactly_once(worker)
 
 
 async def test_a_transaction_that_the_broker_has_ended_costs_no_worker(

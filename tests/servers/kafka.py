@@ -63,6 +63,7 @@ broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=4000
 group.initial.rebalance.delay.ms=0
 default.replication.factor={copies}
+min.insync.replicas={in_sync}
 offsets.topic.num.partitions=4
 offsets.topic.replication.factor={copies}
 transaction.state.log.num.partitions=4
@@ -327,9 +328,10 @@ def main() -> int:
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3), help="default 1")
     options = parser.parse_args()
     cluster = KafkaCluster(options.brokers, options.port)
+    hint = f"; TOPIC_REPLICATION={options.brokers} makes topics with a copy on each" if options.brokers > 1 else ""
     return run_until_stopped(
         cluster,
-        lambda running: f"Kafka listens on {running.bootstrap} (Ctrl-C stops)",
+        lambda running: f"Kafka listens on {running.bootstrap}{hint} (Ctrl-C stops)",
         f"Kafka stopped; its logs are in {cluster.directory}",
     )
 
