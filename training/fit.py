@@ -22,7 +22,8 @@ from fraudstream.score.autoencoder import Autoencoder, AutoencoderNetwork
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import DEFAULT_WEIGHTS, Ensemble
 from fraudstream.score.forest import Forest
-from fraudstream.score.lstm import AMOUNT_BINS, HIDDEN, MAX_CATEGORIES, Lstm, LstmNetwork
+from fraudstream.score.lstm import MAX_CATEGORIES, Lstm, LstmNetwork
+from fraudstream.score.lstm_kernel import AMOUNT_BINS, HIDDEN
 from fraudstream.score.steps import GAP, HOUR_COS, HOUR_SIN, StepEncoder, Steps
 from fraudstream.score.transform import TailTransform
 from fraudstream.training.convert import from_sklearn

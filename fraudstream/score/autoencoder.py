@@ -6,7 +6,7 @@ network learns to reconstruct correlated extremes, which are just what a fraud l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fraudstream.score.blocks import block_tensors, padded
+from fraudstream.score.autoencoder_kernel import NARROW, WIDE, AutoencoderWeights, residuals_of, weights_of
 from fraudstream.score.transform import TailTransform
-
-WIDE, NARROW = 24, 4
 
 
 class AutoencoderNetwork(nn.Module):
@@ -54,6 +52,10 @@ class Autoencoder:
 
     transform: TailTransform
     network: AutoencoderNetwork
+    _weights: AutoencoderWeights = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_weights", weights_of(self.network))
 
     def score(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Anomaly score of each row, and what each input has to do with it.
@@ -64,17 +66,10 @@ class Autoencoder:
         Returns:
             (n,) mean of the weighted squared positive residuals, and (n, k) these.
         """
-        surprise = padded(self.transform(inputs))
-        residual = np.empty_like(surprise)
-        scores = np.empty(len(surprise))
-        with torch.inference_mode():
-            for rows, (block,) in block_tensors(surprise):
-                # No surprise is less than none: what does not surprise has no residual, and so is no reason.
-                expected = self.network(block).clamp_(min=0.0)
-                excess = (block - expected).clamp_(min=0.0).square_().mul_(self.network.weight)
-                residual[rows] = excess.numpy()
-                scores[rows] = excess.mean(1).numpy()
-        return scores[: len(inputs)], residual[: len(inputs)]
+        surprise = self.transform(inputs)
+        residual, scores = np.empty_like(surprise), np.empty(len(surprise))
+        residuals_of(surprise, *self._weights, residual, scores)
+        return scores, residual
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """What an artifact keeps."""

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fraudstream.errors import ModelError
 from fraudstream.features.catalogue import model_inputs
 from fraudstream.score.autoencoder import Autoencoder
-from fraudstream.score.blocks import BLOCK_ROWS, SMALL_BLOCK_ROWS, padded, small_blocks
+from fraudstream.score.blocks import VECTOR_ROWS, padded
 from fraudstream.score.calibration import Calibration, MemberWeights
 from fraudstream.score.forest import Forest
 from fraudstream.score.lstm import Lstm
@@ -24,6 +23,9 @@ FOREST, AUTOENCODER, LSTM = MEMBERS = ("forest", "autoencoder", "lstm")
 DEFAULT_WEIGHTS: MemberWeights = (0.4, 0.4, 0.2)
 
 log = logging.getLogger(__name__)
+
+_PROBE_ROWS = 265
+"""Whole vectors and a rest."""
 
 Raw = NDArray[np.float64]
 
@@ -78,8 +80,6 @@ class Ensemble:
         weights: MemberWeights = DEFAULT_WEIGHTS,
         reference_categories: NDArray[np.integer] | None = None,
     ) -> None:
-        # More threads cost more in handing over than these small products take, and they are the worker's own to use.
-        torch.set_num_threads(1)
         self.forest = forest
         self.autoencoder = autoencoder
         self.lstm = lstm
@@ -157,27 +157,14 @@ class Ensemble:
         self.verify_batch_invariance()
 
     def verify_batch_invariance(self) -> None:
-        """Checks on this machine that a row's score does not depend on its batch; gives up small blocks if they matter.
+        """Checks on this machine that a row's score does not depend on its batch.
 
         Raises:
             ModelError: it does, so a redelivered transaction could get another verdict.
         """
-        if small_blocks.are_exact is not False:
-            small_blocks.are_exact = True
-            if self._is_batch_invariant():
-                return
-            small_blocks.are_exact = False
-        if not self._is_batch_invariant():
-            raise ModelError(
-                "expected the same score for a transaction in any batch, got another one: the matrix library "
-                "of this machine is not exactly repeatable; set ATEN_CPU_CAPABILITY=default, or install another "
-                "build of torch"
-            )
-
-    def _is_batch_invariant(self) -> bool:
-        features, sequences = probe(self.autoencoder.transform, self.lstm.encoder, rows=2 * BLOCK_ROWS + 9)
+        features, sequences = probe(self.autoencoder.transform, self.lstm.encoder, rows=_PROBE_ROWS)
         whole, rows = self.score(features, sequences), np.arange(len(features))
-        small = (rows[at : at + SMALL_BLOCK_ROWS] for at in range(0, len(rows), SMALL_BLOCK_ROWS))
+        small = (rows[at : at + VECTOR_ROWS] for at in range(0, len(rows), VECTOR_ROWS))
         for order in (rows[::-1], np.roll(rows, 37), rows[:1], rows[5:42], *small):
             part = self.score(features[order], sequences[order])
             if not (
@@ -185,8 +172,10 @@ class Ensemble:
                 and np.array_equal(part.members, whole.members[order], equal_nan=True)
                 and np.array_equal(part.surprise, whole.surprise[order])
             ):
-                return False
-        return True
+                raise ModelError(
+                    "expected the same score for a transaction in any batch, got another one: the numeric libraries "
+                    "of this machine are not exactly repeatable; install another build of numpy and numba"
+                )
 
     def _guarded(self, name: str, run: Callable[[], Raw], rows: int) -> Raw:
         try:

@@ -85,12 +85,17 @@ def _walk(
     path: NDArray[np.float64],
     total: NDArray[np.float64],
 ) -> None:
-    inner = feature.shape[1]
+    inner, rows = feature.shape[1], len(inputs)
+    nodes = np.empty(rows, np.int32)
     for tree in range(len(feature)):
-        # The tree stays in the cache while all rows pass through it.
+        # The tree stays in the cache while all rows pass through it, level by level: no row waits for another one.
         features, thresholds, paths = feature[tree], threshold[tree], path[tree]
-        for row in range(len(inputs)):
-            node = 0
-            while node < inner:
-                node = 2 * node + 1 + (inputs[row, features[node]] > thresholds[node])
-            total[row] += paths[node - inner]
+        nodes[:] = 0
+        level = 1
+        while level <= inner:
+            for row in range(rows):
+                node = nodes[row]
+                nodes[row] = 2 * node + 1 + (inputs[row, features[node]] > thresholds[node])
+            level *= 2
+        for row in range(rows):
+            total[row] += paths[nodes[row] - inner]

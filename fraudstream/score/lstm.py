@@ -9,7 +9,7 @@ costs an allowance, as in features/surprise.py. The plain likelihood of the next
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,14 @@ from torch import nn
 
 from fraudstream.compiled import compiled
 from fraudstream.score.autoencoder import load_network, network_tensors
-from fraudstream.score.blocks import block_tensors, padded
+from fraudstream.score.lstm_kernel import AMOUNT_BINS, EMBEDDING, HEAD, HIDDEN, LstmWeights, surprise_of, weights_of
 from fraudstream.score.steps import STEP_NUMBERS, StepEncoder
 
-HIDDEN = 24
-EMBEDDING = 8
-HEAD = 24
-AMOUNT_BINS = 24
 MAX_CATEGORIES = 64
 SESSION_S = 5 * 86_400.0
 STREAK_WEIGHT = 1.5
 ALLOWANCE = 0.2
 """Twice the mean excess: a tenth of the surprises exceeds the threshold, in an exponential distribution by one nat."""
-SMALLEST_PROBABILITY = 1e-30
 
 
 class LstmNetwork(nn.Module):
@@ -77,6 +72,10 @@ class Lstm:
     encoder: StepEncoder
     network: LstmNetwork
     threshold: float
+    _weights: LstmWeights = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_weights", weights_of(self.network))
 
     def score(self, sequences: NDArray[np.uint32]) -> NDArray[np.float64]:
         """Anomaly score of each row: surprise of its amount, and of the recent ones before it.
@@ -90,16 +89,20 @@ class Lstm:
         return scores
 
     def surprise(self, sequences: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """-log P(amount >= a) of every step but the first, (n, steps - 1) in nats, and the steps' ages in seconds."""
-        steps = self.encoder(padded(sequences))
-        rows, length = steps.category.shape
-        surprise = np.empty((rows, length - 1))
-        with torch.inference_mode():
-            for block, (numbers, category) in block_tensors(steps.numbers, steps.category):
-                _, logits = self.network(numbers, category)
-                probabilities = torch.softmax(logits, 2).numpy()
-                _upper_tail(probabilities, steps.amount_bin[block, 1:], surprise[block])
-        return surprise[: len(sequences)], steps.age_s[: len(sequences), 1:]
+        """-log P(amount >= a) of every step but the first, (n, steps - 1) in nats, and the steps' ages in seconds.
+
+        Raises:
+            ValueError: the encoder knows more categories than the network.
+        """
+        if len(self.encoder.vocabulary) >= self.network.categories.num_embeddings:
+            raise ValueError(
+                f"lstm: expected a place for each of {len(self.encoder.vocabulary)} categories and the unknown one, "
+                f"got {self.network.categories.num_embeddings}"
+            )
+        steps = self.encoder(sequences)
+        surprise = np.empty((len(sequences), max(sequences.shape[1] - 1, 0)))
+        surprise_of(steps.numbers, steps.category, steps.amount_bin, *self._weights, surprise)
+        return surprise, steps.age_s[:, 1:]
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """What an artifact keeps."""
@@ -115,27 +118,6 @@ class Lstm:
         network = LstmNetwork(len(encoder.vocabulary))
         load_network(network, tensors)
         return cls(encoder, network, threshold)
-
-
-@compiled
-def _upper_tail(
-    probabilities: NDArray[np.float32], amount_bin: NDArray[np.float32], surprise: NDArray[np.float64]
-) -> None:
-    bins = probabilities.shape[2]
-    for row in range(probabilities.shape[0]):
-        for step in range(probabilities.shape[1]):
-            position = np.float64(amount_bin[row, step])
-            at = min(max(np.int64(math.floor(position)), 0), bins - 1)
-            above = 0.0
-            for i in range(at + 1, bins):
-                above += np.float64(probabilities[row, step, i])
-            here = np.float64(probabilities[row, step, at])
-            # Even within a bin, and falling off behind the last one, so that larger always surprises more.
-            into = max(position - at, 0.0)
-            share = 1.0 - into if at < bins - 1 else math.exp(-into)
-            tail = above + share * here
-            # Written so that a tail that is not a number stays none and is seen.
-            surprise[row, step] = -math.log(SMALLEST_PROBABILITY if tail < SMALLEST_PROBABILITY else tail)
 
 
 @compiled

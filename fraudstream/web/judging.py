@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from fraudstream.errors import FraudstreamError, ModelError, RefusedInput
 from fraudstream.pipeline import Detector, Question, answer_questions
-from fraudstream.score.blocks import BLOCK_ROWS
 from fraudstream.score.ensemble import MEMBERS
 from fraudstream.state.profile import EMPTY
 from fraudstream.transaction import Transaction
@@ -27,6 +26,8 @@ from fraudstream.web.profile_source import FoundProfile, ProfileSource
 from fraudstream.web.schema import ProfileUsed
 
 PROFILE = "profile"
+MOST_TOGETHER = 128
+"""Questions judged in one go: more would hold the event loop."""
 PROFILE_SHARE = 0.5
 """Of the time that a caller gives, so that some is left for the models when the profile does not come."""
 
@@ -122,8 +123,8 @@ class Judge:
         rows: list[tuple[_Group, Question]] = []
         for group in self._waiting:
             start = len(group.answers)
-            rows += [(group, one) for one in group.questions[start : start + BLOCK_ROWS - len(rows)]]
-            if len(rows) == BLOCK_ROWS:
+            rows += [(group, one) for one in group.questions[start : start + MOST_TOGETHER - len(rows)]]
+            if len(rows) == MOST_TOGETHER:
                 break
         for (group, _), answer in zip(rows, self._answers(rows), strict=True):
             group.answers.append(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -69,6 +70,18 @@ def test_less_than_expected_adds_nothing() -> None:
     clearly_less = surprise < expected - 1e-3
     assert 0.1 < clearly_less.mean() < 0.9
     assert not residual[clearly_less].any()
+
+
+def test_the_kernel_says_what_the_network_says() -> None:
+    """Against the network in double precision; torch itself in single precision is off by as much."""
+    autoencoder = small_ensemble().autoencoder
+    inputs = model_inputs(small_stream().features[:1500])
+    surprise, exact = torch.from_numpy(autoencoder.transform(inputs)).double(), copy.deepcopy(autoencoder.network)
+    with torch.inference_mode():
+        excess = (surprise - exact.double()(surprise).clamp(min=0.0)).clamp(min=0.0).square() * exact.weight
+    scores, residual = autoencoder.score(inputs)
+    np.testing.assert_allclose(residual, excess.numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(scores, excess.mean(1).numpy(), rtol=1e-6, atol=1e-6)
 
 
 def test_the_smallest_value_surprises_nobody_however_often_it_came() -> None:

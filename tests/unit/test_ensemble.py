@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from fraudstream.errors import ModelError
 from fraudstream.features.catalogue import MODEL_INPUTS
 from fraudstream.score.autoencoder import Autoencoder
-from fraudstream.score.blocks import BLOCK_ROWS, SMALL_BLOCK_ROWS, block_rows, small_blocks
+from fraudstream.score.blocks import VECTOR_ROWS
 from fraudstream.score.ensemble import MEMBERS, Ensemble, Scores
 from fraudstream.score.lstm import Lstm
 from tests.fitted import small_ensemble, small_stream
@@ -40,22 +39,8 @@ def assert_same_bits(part: Scores, whole: Scores, which: NDArray[np.int64]) -> N
     assert part.surprise.tobytes() == whole.surprise[which].tobytes()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small_blocks_are_tried() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(small_blocks, "are_exact", True)
-        yield
-
-
-class SmallBlockLstm(Lstm):
-    """What a matrix library would do that takes another way for few rows."""
-
-    def score(self, sequences: NDArray[np.uint32]) -> NDArray[np.float64]:
-        return super().score(sequences) + (0.5 if block_rows(len(sequences)) == SMALL_BLOCK_ROWS else 0.0)
-
-
 class BatchDependentLstm(Lstm):
-    """What a matrix library does that orders its sums by the number of rows."""
+    """What a library does that orders its sums by the number of rows."""
 
     def score(self, sequences: NDArray[np.uint32]) -> NDArray[np.float64]:
         return super().score(sequences) * (1.0 + 1e-15 * len(sequences))
@@ -95,9 +80,7 @@ def test_every_transaction_has_a_score_between_0_and_1(whole: Scores) -> None:
     assert whole.degraded == ()
 
 
-@pytest.mark.parametrize(
-    "size", [1, 2, SMALL_BLOCK_ROWS, SMALL_BLOCK_ROWS + 1, 37, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 512]
-)
+@pytest.mark.parametrize("size", [1, 2, VECTOR_ROWS - 1, VECTOR_ROWS, VECTOR_ROWS + 1, 37, 127, 128, 129, 512])
 def test_a_transaction_gets_the_same_bits_in_batches_of_any_size(size: int, whole: Scores) -> None:
     for start in range(0, ROWS - size + 1, max(size, 50)):
         which = np.arange(start, start + size)
@@ -105,15 +88,15 @@ def test_a_transaction_gets_the_same_bits_in_batches_of_any_size(size: int, whol
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=3 * BLOCK_ROWS))
+@given(st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=384))
 def test_a_transaction_gets_the_same_bits_at_any_place_and_beside_any_others(order: list[int]) -> None:
     which = np.array(order)
     assert_same_bits(small_ensemble().score(*rows(which)), small_ensemble().score(*rows(slice(ROWS))), which)
 
 
-def test_a_row_gets_the_same_bits_at_every_place_of_a_block(whole: Scores) -> None:
+def test_a_row_gets_the_same_bits_at_every_place_of_a_vector(whole: Scores) -> None:
     for row in (3, 500, 999):
-        which = np.full(BLOCK_ROWS, row)
+        which = np.full(3 * VECTOR_ROWS + 5, row)
         assert_same_bits(small_ensemble().score(*rows(which)), whole, which)
 
 
@@ -127,19 +110,7 @@ def test_warm_up_accepts_this_machine() -> None:
     small_ensemble().warm_up()
 
 
-def test_a_machine_on_which_small_blocks_have_other_bits_does_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_blocks, "are_exact", None)
-    whole = small_ensemble()
-    lstm = SmallBlockLstm(whole.lstm.encoder, whole.lstm.network, whole.lstm.threshold)
-    ensemble = Ensemble(whole.forest, whole.autoencoder, lstm, whole.calibration.reference)
-    ensemble.warm_up()
-    assert not small_blocks.are_exact
-    assert block_rows(1) == BLOCK_ROWS
-    assert_same_bits(ensemble.score(*rows(slice(5))), ensemble.score(*rows(slice(ROWS))), np.arange(5))
-
-
-def test_a_machine_on_which_the_batch_matters_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small_blocks, "are_exact", None)
+def test_a_machine_on_which_the_batch_matters_is_refused() -> None:
     whole = small_ensemble()
     lstm = BatchDependentLstm(whole.lstm.encoder, whole.lstm.network, whole.lstm.threshold)
     ensemble = Ensemble(whole.forest, whole.autoencoder, lstm, whole.calibration.reference)

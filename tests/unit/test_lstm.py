@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -16,7 +17,8 @@ from fraudstream.features.engine import (
     SEQUENCE_STEPS,
     SEQUENCE_TIME,
 )
-from fraudstream.score.lstm import AMOUNT_BINS, Lstm
+from fraudstream.score.lstm import Lstm
+from fraudstream.score.lstm_kernel import AMOUNT_BINS
 from fraudstream.score.steps import AMOUNT, GAP, HOUR_COS, HOUR_SIN, IS_THERE, UNKNOWN_CATEGORY, StepEncoder
 from tests.fitted import small_ensemble, small_stream
 
@@ -95,6 +97,24 @@ def test_surprise_is_minus_log_of_the_chance_of_as_much_or_more() -> None:
         sequence = small_stream().sequences[row : row + 1]
         found, _ = lstm.surprise(sequence)
         np.testing.assert_allclose(found[0], naive_surprise(lstm, sequence), rtol=1e-4, atol=1e-5)
+
+
+def test_the_kernel_says_what_the_network_says() -> None:
+    """Against the network in double precision; torch itself in single precision is off by as much."""
+    lstm = small_ensemble().lstm
+    sequences = small_stream().sequences[:1500]
+    steps, exact = lstm.encoder(sequences), copy.deepcopy(lstm.network).double()
+    with torch.inference_mode():
+        _, logits = exact(torch.from_numpy(steps.numbers).double(), torch.from_numpy(steps.category))
+    chances = torch.softmax(logits, 2).numpy()
+    position = steps.amount_bin[:, 1:].astype(np.float64)
+    at = np.clip(np.floor(position), 0, AMOUNT_BINS - 1).astype(np.int64)
+    into = np.maximum(position - at, 0.0)
+    share = np.where(at < AMOUNT_BINS - 1, 1.0 - into, np.exp(-into))
+    here = np.take_along_axis(chances, at[..., None], 2)[..., 0]
+    above = np.where(np.arange(AMOUNT_BINS) > at[..., None], chances, 0.0).sum(axis=2)
+    found, _ = lstm.surprise(sequences)
+    np.testing.assert_allclose(found, -np.log(above + share * here), rtol=0, atol=2e-5)
 
 
 def test_more_always_surprises_more() -> None:
