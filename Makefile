@@ -35,6 +35,10 @@ demo: .venv/.installed-demo ## broker, worker and producer in one go; shows verd
 test: .venv/.installed-test ## every test that needs no server
 	$(PYTEST) -m "not servers and not kubernetes" $(ARGS)
 
+.PHONY: fuzz
+fuzz: .venv/.installed-fuzz ## looks for bytes that break a reader, coverage-guided (ARGS="--seconds 600", Linux)
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: test-integration
 test-integration: .venv/.installed-test ## the tests against real servers, which it starts itself (Java, Maven, Chromium)
 	$(PYTEST) -m servers $(ARGS)

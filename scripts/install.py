@@ -23,7 +23,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
 CONSTRAINTS = ROOT / "constraints.txt"
-EXTRAS = ("demo", "test", "lint", "bench", "evaluate", "stack", "docs", "dev")
+EXTRAS = ("demo", "test", "fuzz", "lint", "bench", "evaluate", "stack", "docs", "dev")
 EVERY_EXTRA = "dev"
 # Long enough for a slow line, short enough that a first run on a closed network does not look dead.
 PROBE_TIMEOUT_S = 20

@@ -266,7 +266,7 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 def _decoded(path: Path, data: bytes, kind: type[Struct]) -> Struct:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(
             f"{path}: expected a manifest as `fraudstream train` writes it, got one that cannot be read ({error}); "
             "train a new model"

@@ -46,7 +46,7 @@ EXTRAS_OF_FOLDERS = {
     "tables": (),
     "training": ("train", "evaluate"),
     "benchmarks": ("bench",),
-    "tests": ("test",),
+    "tests": ("test", "fuzz"),
 }
 
 

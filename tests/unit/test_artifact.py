@@ -153,10 +153,19 @@ def test_another_format_is_refused_whatever_else_it_holds(directory: Path, came:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format_version": "one"}', f'{{"format_version": {FORMAT_VERSION}}}']
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"format_version": "one"}',
+        b'{"format_version": %d}' % FORMAT_VERSION,
+        b'{"note": "\xff"}',
+        b'{"note": ' + b"[" * 5_000,
+    ],
 )
-def test_a_manifest_that_cannot_be_read_is_refused(directory: Path, text: str) -> None:
-    (directory / MANIFEST_FILE).write_text(text)
+def test_a_manifest_that_cannot_be_read_is_refused(directory: Path, data: bytes) -> None:
+    (directory / MANIFEST_FILE).write_bytes(data)
     with pytest.raises(ModelError, match=r"manifest.json: expected a manifest as `fraudstream train` writes it"):
         load(directory)
 
