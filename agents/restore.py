@@ -145,27 +145,35 @@ class ProfileRestore:
         for tp in waiting:
             consumer.seek(tp, reached[tp])
         self.progress.total = self.progress.passed + sum(end - reached[tp] for tp, end in waiting.items())
-        while waiting:
-            fetched = await fetch(consumer, waiting)
-            for tp, records in fetched.items():
-                self._take(tp, records, is_bulk=tp in bulk)
-            for tp in list(waiting):
-                position = await consumer.position(tp)
-                self.progress.passed += position - reached[tp]
-                reached[tp] = position
-                if position >= waiting[tp]:
-                    self._store.write(tp.partition, (), waiting.pop(tp) - 1)
-            self._note(bool(fetched))
-            if waiting and not fetched:
-                await self._bear_silence(_where(reached, waiting), consumer, waiting)
-            await asyncio.sleep(0)
+        writing: asyncio.Future[None] | None = None
+        try:
+            while waiting:
+                fetched = await fetch(consumer, waiting)
+                if writing is not None:
+                    await writing
+                # In a thread, because RocksDB lets others compute meanwhile: the next records are fetched and parsed.
+                writing = asyncio.ensure_future(asyncio.to_thread(self._take, fetched, bulk))
+                for tp in list(waiting):
+                    position = await consumer.position(tp)
+                    self.progress.passed += position - reached[tp]
+                    reached[tp] = position
+                    if position >= waiting[tp]:
+                        await writing
+                        await asyncio.to_thread(self._store.write, tp.partition, (), waiting.pop(tp) - 1)
+                self._note(bool(fetched))
+                if waiting and not fetched:
+                    await self._bear_silence(_where(reached, waiting), consumer, waiting)
+        finally:
+            if writing is not None:
+                await asyncio.shield(writing)  # nobody else may write to the store before this has ended
 
-    def _take(self, tp: TopicPartition, records: list[Any], *, is_bulk: bool) -> None:
-        # A user's newest record is enough. One without a key is nobody's; a compacted topic takes none.
-        newest = {record.key: record.value for record in records if record.key is not None}
-        write = self._store.load if is_bulk else self._store.write
-        write(tp.partition, newest.items(), records[-1].offset)
-        self.progress.restored += len(records)
+    def _take(self, fetched: Mapping[TopicPartition, list[Any]], bulk: Collection[TopicPartition]) -> None:
+        for tp, records in fetched.items():
+            # A user's newest record is enough. One without a key is nobody's; a compacted topic takes none.
+            newest = {record.key: record.value for record in records if record.key is not None}
+            write = self._store.load if tp in bulk else self._store.write
+            write(tp.partition, newest.items(), records[-1].offset)
+            self.progress.restored += len(records)
 
     def _note(self, has_come: bool) -> None:
         now_s = time.monotonic()

@@ -130,13 +130,20 @@ class ProfileStore(Store):
 
         Values and their offset are lost together, because tables go to disk in the order in which they were written.
         """
-        self._loading.add(partition)
+        if partition not in self._loading:
+            self._loading.add(partition)
+            self._compact_by_itself(partition, False)  # once at the end costs less than again and again in between
         self._write(partition, items, changelog_offset, _unlogged())
 
     def _settle(self, partition: int) -> None:
         with self._guarded(partition) as db:
             db.flush()
         self._loading.discard(partition)
+        self._compact_by_itself(partition, True)
+
+    def _compact_by_itself(self, partition: int, does: bool) -> None:
+        with self._guarded(partition) as db:
+            db.set_options({"disable_auto_compactions": str(not does).lower()})
 
     def _write(
         self, partition: int, items: Iterable[tuple[bytes, bytes | None]], changelog_offset: int, how: Any
