@@ -194,7 +194,11 @@ def create_app(
         bootstrap, _rekeying(app),
     )  # fmt: skip
     app.outage = Outage(
-        app.scoring, membership, producers.waiting_s, lambda: check_topics(settings, bootstrap, worker_topics(settings))
+        app.scoring,
+        membership,
+        producers.waiting_s,
+        app.worker.misses_source,
+        lambda: check_topics(settings, bootstrap, worker_topics(settings)),
     )
     app.scoring.lag, app.scoring.on_fault = app.worker.lag, app.outage.begin_anew
     app.metrics.before_text.append(app.worker.note_state)

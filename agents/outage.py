@@ -35,6 +35,7 @@ class Outage:
         scoring: whose batches are sent.
         membership: of the consumer group.
         waiting_s: for how long Kafka has not taken what was sent, 0 where it does.
+        misses_source: whether the broker no longer tells of the topic that is read.
         check_topics: what is wrong with the worker's topics; raises BrokerError while no broker answers.
     """
 
@@ -43,11 +44,13 @@ class Outage:
         scoring: Scoring,
         membership: Membership,
         waiting_s: Callable[[], float],
+        misses_source: Callable[[], bool],
         check_topics: Callable[[], Awaitable[Sequence[TopicProblem]]],
     ) -> None:
         self._scoring = scoring
         self._membership = membership
         self._waiting_s = waiting_s
+        self._misses_source = misses_source
         self._check_topics = check_topics
         self._anew_s = -ANEW_EVERY_S
         self._joining: asyncio.Task[None] | None = None
@@ -73,6 +76,8 @@ class Outage:
             log.warning(
                 "Kafka has taken nothing for %.0f s; this worker waits, loses nothing and goes on by itself", waiting_s
             )
+            await self._refuse_bad_topics()
+        elif self._misses_source():
             await self._refuse_bad_topics()
 
     def begin_anew(self, error: Exception) -> None:

@@ -97,6 +97,10 @@ class FraudWorker:
         self._scoring.begin()
         self._has_assignment = True
 
+    def misses_source(self) -> bool:
+        """Whether the broker no longer tells of the transactions topic, of which this worker had partitions."""
+        return self._has_assignment and not known_partitions(self._app.consumer, self.settings.transactions_topic)
+
     async def stop(self) -> None:
         """Lets the producers go."""
         await self.recorder.stop()

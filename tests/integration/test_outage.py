@@ -33,6 +33,7 @@ from tests.servers.kafka import KafkaCluster
 from tests.worker import Worker
 
 EXIT_FAULT = 70
+EXIT_SETTINGS = 78
 OUTAGE_S = 45.0
 """Longer than what the client grants a batch by itself, 40 s."""
 RESUMES_WITHIN_S = 15.0
@@ -215,3 +216,26 @@ async def test_a_transaction_that_the_broker_has_ended_costs_no_worker(
         assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
     assert "Traceback" not in worker.log_text(), worker.tail()
     await stream.assert_exactly_once(worker)
+
+
+@pytest.mark.parametrize("setting", ["verdicts_topic", "transactions_topic"])
+async def test_a_topic_that_is_deleted_under_a_worker_ends_it_in_words(
+    kafka: KafkaCluster, own_settings: Settings, tmp_path: Path, setting: str
+) -> None:
+    stream = await stream_on(kafka, own_settings)
+    topic = getattr(stream.settings, setting)
+    with Worker(stream.settings, tmp_path) as worker:
+        await worker.ready()
+        await stream.send(200)
+        await stream.until_committed(JUDGED_WITHIN_S, worker)
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+        await admin.start()
+        await admin.delete_topics([topic])
+        await admin.close()
+        if setting != "transactions_topic":
+            await stream.send(200)
+        assert await asyncio.to_thread(worker.wait, JUDGED_WITHIN_S) == EXIT_SETTINGS, worker.tail()
+    assert f"topic {topic}: missing; create it with `fraudstream topics create`" in worker.log_text(), worker.tail()
+    assert "Traceback" not in worker.log_text(), worker.tail()
+    if setting != "transactions_topic":
+        assert await stream.committed() == 200

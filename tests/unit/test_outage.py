@@ -27,6 +27,7 @@ class Worker:
     joined: int = 0
     answers: bool = True
     waits_s: float = 0.0
+    misses_source: bool = False
     problems: tuple[TopicProblem, ...] = ()
 
     def rejoin(self) -> None:
@@ -51,7 +52,9 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 @pytest.fixture
 def outage(worker: Worker) -> Outage:
-    return Outage(cast(Any, worker), cast(Any, worker), lambda: worker.waits_s, worker.check)
+    return Outage(
+        cast(Any, worker), cast(Any, worker), lambda: worker.waits_s, lambda: worker.misses_source, worker.check
+    )
 
 
 async def test_the_group_is_joined_again_as_soon_as_a_broker_answers(worker: Worker, outage: Outage) -> None:
@@ -85,6 +88,9 @@ async def test_a_fault_that_comes_again_at_once_ends_the_process_and_so_does_a_s
 
 async def test_a_topic_that_has_gone_is_not_waited_for(worker: Worker, outage: Outage) -> None:
     worker.waits_s, worker.problems = 6.0, (TopicProblem("verdicts", "missing", "create it"),)
+    with pytest.raises(EndedError, match="topic verdicts: missing; create it"):
+        await outage.look()
+    worker.waits_s, worker.misses_source = 0.0, True
     with pytest.raises(EndedError, match="topic verdicts: missing; create it"):
         await outage.look()
 
