@@ -91,6 +91,10 @@ audit-dependencies: .venv/.installed-dev ## asks PyPI whether a pinned dependenc
 bench: .venv/.installed-bench ## CPU per event of the full path against Faust's pass-through, on a real broker (ARGS=--all: and its peers)
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: bench-guard
+bench-guard: .venv/.installed-bench ## fails where the full path or one of its stages costs 15 % more CPU than what is stored
+	$(BIN)/python -m benchmarks.guard $(ARGS)
+
 .PHONY: bench-latency
 bench-latency: .venv/.installed-bench ## time from schedule to verdict, for both kinds of readers, at several rates and checkpoint intervals
 	$(BIN)/python -m benchmarks.latency $(ARGS)

@@ -12,8 +12,8 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from benchmarks.broker import Offsets, Written, delete_topics, produce, read_verdicts
@@ -38,18 +38,90 @@ def measure(case: Case, bootstrap: str, warm_up: Sequence[Message], records: Seq
         MeasurementError: a process ended, was too slow, or its verdicts are not those of the records.
         BrokerError: the broker refuses or does not answer.
     """
+    with running(case, bootstrap) as consumer:
+        consumer.warm_up(warm_up)
+        sample = consumer.take(records)
+        consumer.finish()
+        return sample
+
+
+class Consumer:
+    """A case that runs on topics of its own; `running` makes one."""
+
+    def __init__(self, case: Case, settings: Settings, processes: Processes) -> None:
+        self._case = case
+        self._settings = settings
+        self._processes = processes
+        self._progress = Offsets(settings) if case.commits else Written(settings)
+        self._given: list[Message] = []
+
+    def warm_up(self, records: Sequence[Message]) -> None:
+        """Gives it records that are not measured; returns when they are committed."""
+        produce(self._settings, records)
+        self._wait_for(records)
+        time.sleep(SETTLE_S)
+
+    def take(self, records: Sequence[Message]) -> Sample:
+        """Gives it records while it is held, and measures it from going on until they are committed."""
+        load = os.getloadavg()[0]
+        self._processes.hold()
+        try:
+            produce(self._settings, records)
+            cpu_before_s = self._processes.cpu_s
+        finally:
+            started_s = time.monotonic()
+            self._processes.go_on()
+        ended_s = self._wait_for(records)
+        time.sleep(SETTLE_S)
+        return Sample(len(records), self._processes.cpu_s - cpu_before_s, ended_s - started_s, load)
+
+    def finish(self) -> None:
+        """Ends it, and looks at what it wrote.
+
+        Raises:
+            MeasurementError: its verdicts are not those of the records that it was given.
+        """
+        self._processes.stop()
+        if not self._case.gives_verdicts:
+            return
+        found, check = read_verdicts(self._settings), self._case.check
+        problem = one_verdict_each(found, self._given) or (check(found, self._given) if check else "")
+        if problem:
+            raise MeasurementError(problem)
+
+    def close(self) -> None:
+        """Lets its clients go."""
+        self._progress.close()
+
+    def _wait_for(self, records: Sequence[Message]) -> float:
+        """Returns the moment at which these were committed too."""
+        self._given += records
+        timeout_s = START_TIMEOUT_S + len(records) / self._case.slowest_per_s
+        deadline_s = time.monotonic() + timeout_s
+        while (committed := self._progress.committed()) < len(self._given):
+            self._processes.check()
+            if time.monotonic() > deadline_s:
+                raise MeasurementError(
+                    f"expected {len(self._given)} records to be committed within {timeout_s:.0f} s, got {committed}"
+                )
+            time.sleep(POLL_S)
+        return time.monotonic()
+
+
+@contextmanager
+def running(case: Case, bootstrap: str) -> Iterator[Consumer]:
+    """A case whose processes have been started.
+
+    Raises:
+        MeasurementError: with the last words of the processes.
+    """
     with tempfile.TemporaryDirectory(prefix="fraudstream-bench-") as directory:
         settings = own_settings(bootstrap, Path(directory), case.partitions)
         asyncio.run(create_topics(settings, bootstrap))
         processes = Processes(case, settings, Path(directory))
         try:
-            with (
-                processes,
-                closing(Offsets(settings) if case.commits else Written(settings)) as progress,
-            ):
-                sample = _consume(case, processes, settings, progress, warm_up, records)
-            _check(case, settings, [*warm_up, *records])
-            return sample
+            with processes, closing(Consumer(case, settings, processes)) as consumer:
+                yield consumer
         except MeasurementError as error:
             raise MeasurementError(f"{case.name}: {error}; its last words:\n{processes.last_words()}") from None
         finally:
@@ -71,50 +143,3 @@ def own_settings(bootstrap: str, directory: Path, partitions: int = PARTITIONS) 
         data_dir=directory / "data",
         web_port=free_port(),
     )
-
-
-def _consume(
-    case: Case,
-    processes: Processes,
-    settings: Settings,
-    progress: Offsets | Written,
-    warm_up: Sequence[Message],
-    records: Sequence[Message],
-) -> Sample:
-    produce(settings, warm_up)
-    _wait_for(progress, processes, len(warm_up), START_TIMEOUT_S + len(warm_up) / case.slowest_per_s)
-    time.sleep(SETTLE_S)
-    load = os.getloadavg()[0]
-    processes.hold()
-    try:
-        produce(settings, records)
-        cpu_before_s = processes.cpu_s
-    finally:
-        started_s = time.monotonic()
-        processes.go_on()
-    patience_s = START_TIMEOUT_S + len(records) / case.slowest_per_s
-    ended_s = _wait_for(progress, processes, len(warm_up) + len(records), patience_s)
-    time.sleep(SETTLE_S)
-    return Sample(len(records), processes.cpu_s - cpu_before_s, ended_s - started_s, load)
-
-
-def _wait_for(progress: Offsets | Written, processes: Processes, wanted: int, timeout_s: float) -> float:
-    """Returns the moment at which so many records were committed."""
-    deadline_s = time.monotonic() + timeout_s
-    while (committed := progress.committed()) < wanted:
-        processes.check()
-        if time.monotonic() > deadline_s:
-            raise MeasurementError(
-                f"expected {wanted} records to be committed within {timeout_s:.0f} s, got {committed}"
-            )
-        time.sleep(POLL_S)
-    return time.monotonic()
-
-
-def _check(case: Case, settings: Settings, messages: Sequence[Message]) -> None:
-    if not case.gives_verdicts:
-        return
-    found = read_verdicts(settings)
-    problem = one_verdict_each(found, messages) or (case.check(found, messages) if case.check else "")
-    if problem:
-        raise MeasurementError(problem)

@@ -52,14 +52,14 @@ class Processes:
             if self._case.processes > 1:
                 self._wait_until_all_have_partitions()
         except BaseException:
-            self._stop()
+            self.stop()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self.stop()
 
     @property
     def cpu_s(self) -> float:
@@ -81,6 +81,19 @@ class Processes:
         for process in self._running:
             if process.poll() is not None:
                 raise MeasurementError(f"expected it to run, it ended with exit code {process.returncode}")
+
+    def stop(self) -> None:
+        """Ends them; a second time does nothing."""
+        for process in self._running:
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGCONT)  # one that is held would not hear the other
+        for process in self._running:
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
 
     def last_words(self) -> str:
         """The last lines of the logs."""
@@ -119,17 +132,6 @@ class Processes:
                 raise MeasurementError(f"expected each process to be ready within {READY_TIMEOUT_S:.0f} s")
             waiting = [port for port in waiting if not _is_ready(port)]
             time.sleep(POLL_S)
-
-    def _stop(self) -> None:
-        for process in self._running:
-            process.send_signal(signal.SIGTERM)
-            process.send_signal(signal.SIGCONT)  # one that is held would not hear the other
-        for process in self._running:
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def cpu_s(pid: int) -> float:

@@ -1,0 +1,105 @@
+"""Fails where the hot path has become dearer: `python -m benchmarks.guard [--store]`, in less than a minute.
+
+Two things are held against benchmarks/guard.json: the full path's CPU as a share of Faust's stock pass-through, on a
+real broker; and that of each stage beside a loop of its kind (stages.py). `--store` writes today's figures instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.broker import running_broker
+from benchmarks.cases import FULL_PATH, STOCK, WARM_UP_RECORDS
+from benchmarks.catalogue import BY_NAME
+from benchmarks.measure import running
+from benchmarks.records import load_records
+from benchmarks.stages import STAGES, stage_ratios
+from fraudstream.errors import FraudstreamError
+from tests.servers.jars import ServerUnavailableError
+
+STORED = Path(__file__).with_name("guard.json")
+ALLOWED = 0.15
+STAGES_S = 8.0
+ROUNDS = 2
+WHOLE = "full path / pass-through"
+
+
+def main() -> int:
+    """Measures and compares.
+
+    Returns:
+        The exit code: 0 within what is allowed, 1 dearer or not to be measured.
+    """
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.guard", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, default=30_000, help="records of each round on the broker (default 30000)")
+    parser.add_argument("--stages-only", action="store_true", help="no broker, the stages alone")
+    parser.add_argument("--store", action="store_true", help="keeps what is measured as what later runs are held to")
+    options = parser.parse_args()
+    started_s = time.monotonic()
+    try:
+        measured = stage_ratios(STAGES_S)
+        if not options.stages_only:
+            measured[WHOLE] = _whole_ratio(options.rows)
+    except (FraudstreamError, ServerUnavailableError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+    if options.store:
+        STORED.write_text(json.dumps({**stored, **measured}, indent=2) + "\n", encoding="utf-8")
+        print(f"stored in {STORED.name}: {measured}")
+        return 0
+    dearer = compare(stored, measured)
+    print(f"measured in {time.monotonic() - started_s:.0f} s")
+    for problem in dearer:
+        print(f"bench-guard: {problem}", file=sys.stderr)
+    return 1 if dearer else 0
+
+
+def compare(stored: Mapping[str, float], measured: Mapping[str, float]) -> list[str]:
+    """Prints a line for each figure; returns what is dearer than allowed, in words."""
+    dearer = []
+    for name, now in measured.items():
+        before = stored.get(name)
+        if before is None:
+            dearer.append(f"{name}: expected a stored figure in {STORED.name}, found none; run with --store")
+            continue
+        change = now / before - 1
+        hint = "; store it, so that it is kept" if change < -ALLOWED else ""
+        print(f"{name:26} {before:8.3f} stored, {now:8.3f} now, {change:+.1%}{hint}")
+        if change > ALLOWED:
+            what = f"the stage `{name}`" if name in STAGES else f"the whole ({name})"
+            dearer.append(
+                f"{what} costs {change:+.1%} CPU against what is stored, at most {ALLOWED:+.0%} is allowed; if that is "
+                "the price of something wanted, run `make bench-guard ARGS=--store` and say so in the commit"
+            )
+    return dearer
+
+
+def _whole_ratio(rows: int) -> float:
+    """The least ratio of the rounds: what else the machine does only adds to it, mostly to the shorter of the two.
+
+    Both run all the time, which saves most of the minute: starting them takes longer than what is measured.
+    """
+    messages = load_records(WARM_UP_RECORDS + ROUNDS * rows).messages
+    with ExitStack() as stack:
+        bootstrap = stack.enter_context(running_broker())
+        stock, full = (stack.enter_context(running(BY_NAME[name], bootstrap)) for name in (STOCK, FULL_PATH))
+        for consumer in (stock, full):
+            consumer.warm_up(messages[:WARM_UP_RECORDS])
+        ratios = []
+        for at in range(WARM_UP_RECORDS, len(messages), rows):
+            records = messages[at : at + rows]
+            ratios.append(1 / stock.take(records).cpu_s * full.take(records).cpu_s)
+        stock.finish()
+        full.finish()
+    return min(ratios)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""The guard names the stage that has become dearer, and its stored figures are those of the stages that there are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.guard import STORED, WHOLE, compare
+from benchmarks.stages import STAGES, stage_ratios
+
+BEFORE = {"decode": 2.0, "score": 8.0, WHOLE: 0.4}
+
+
+def test_what_is_dearer_than_allowed_is_named_and_nothing_else() -> None:
+    assert compare(BEFORE, {"decode": 2.29, "score": 9.1, WHOLE: 0.2}) == []
+    (problem,) = compare(BEFORE, {"decode": 2.0, "score": 9.4})
+    assert "the stage `score` costs +17.5% CPU" in problem
+    (problem,) = compare(BEFORE, {WHOLE: 0.47})
+    assert "the whole (full path / pass-through) costs +17.5% CPU" in problem
+
+
+def test_a_figure_that_was_never_stored_is_told() -> None:
+    assert "features: expected a stored figure" in compare(BEFORE, {"features": 1.0})[0]
+
+
+def test_a_gain_that_is_not_stored_is_pointed_at(capsys: pytest.CaptureFixture[str]) -> None:
+    compare(BEFORE, {"decode": 1.0, "score": 7.9})
+    decode, score = capsys.readouterr().out.splitlines()
+    assert "store it" in decode
+    assert "store it" not in score
+
+
+def test_each_stage_is_measured_and_stored() -> None:
+    measured = stage_ratios(0.1)
+    assert measured.keys() == STAGES.keys()
+    assert all(0 < ratio < float("inf") for ratio in measured.values())
+    assert json.loads(STORED.read_text(encoding="utf-8")).keys() == {*STAGES, WHOLE}
