@@ -97,8 +97,7 @@ class FraudApp(PlainApp):
         """Refuses to start on topics that would break the worker's promises."""
         try:
             problems = await check_topics(self.settings, self.bootstrap, worker_topics(self.settings))
-            if self.embedded_broker is None:
-                await require_same_keying(self.settings, self.bootstrap)
+            await require_same_keying(self.settings, self.bootstrap)
         except FraudstreamError as error:
             stop_process(str(error), EXIT_SETTINGS)
         if problems:

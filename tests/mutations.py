@@ -167,19 +167,21 @@ MUTATIONS: dict[str, tuple[Callable[..., Broken], set[str]]] = {
 }
 
 
-def messages(count: int, seed: int, large: int = 0) -> Iterator[Message]:
-    """`count` bad messages among as many good ones, `large` of the bad ones of 900 kB.
+def messages(count: int, seed: int, large: int = 0, good_every: int = 1) -> Iterator[Message]:
+    """`count` bad messages among good ones, `large` of the bad ones of 900 kB.
 
     Args:
         seed: the same seed gives the same messages.
+        good_every: so many bad ones come for each good one.
     """
     chance = random.Random(seed)
     names = [*MUTATIONS]
     kinds = [names[number % len(names)] for number in range(count - large)] + ["large"] * large
     chance.shuffle(kinds)
     for number, kind in enumerate(kinds):
-        key, value = _encoded(good(chance, number))
-        yield Message(key, value, frozenset())
+        if number % good_every == 0:
+            key, value = _encoded(good(chance, number))
+            yield Message(key, value, frozenset())
         mutate, reasons = (_large, {"bad_length"}) if kind == "large" else MUTATIONS[kind]
         fields = good(chance, number) | {"transaction_id": f"bad-{number}"}
         key, value = mutate(chance, fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +23,11 @@ from tests.servers.kafka import KafkaCluster
 from tests.wire import assert_dead_letter
 from tests.worker import Worker
 
-BAD = 10_000
+BAD = 3_000
+BAD_ON_KAFKA = int(os.environ.get("BAD_INPUT_ROWS", "100000"))
+GOOD_EVERY = 10
 LARGE = 36
-SLICE_BYTES = 2_000_000
+SLICE_BYTES = 3_000_000
 SLICE_MESSAGES = 1_000
 ALL_ANSWERED_WITHIN_S = 150.0
 HEADERS = ["source_topic", "source_partition", "source_offset", "reason", "detail"]
@@ -42,14 +45,14 @@ class Answers:
     placed: dict[tuple[int, int], Message] = field(default_factory=dict)
 
 
-def slices(rows: Iterator[Message]) -> Iterator[list[Message]]:
-    """Parts that the embedded broker can hold."""
+def slices(rows: Iterator[Message], most: int) -> Iterator[list[Message]]:
+    """Parts that the broker can hold: the embedded one holds little."""
     part: list[Message] = []
     size = 0
     for row in rows:
         part.append(row)
         size += len(row.value or b"")
-        if len(part) >= SLICE_MESSAGES or size >= SLICE_BYTES:
+        if len(part) >= most or size >= SLICE_BYTES:
             yield part
             part, size = [], 0
     if part:
@@ -63,7 +66,7 @@ async def send(producer: AIOKafkaProducer, topic: str, part: list[Message], answ
             answers.placed[where.partition, where.offset] = row
 
 
-async def answers_to(bootstrap: str, settings: Settings, rows: Iterator[Message]) -> Answers:
+async def answers_to(bootstrap: str, settings: Settings, rows: Iterator[Message], most: int) -> Answers:
     """Sends everything in step with what comes back: one verdict or one dead letter for each message."""
     answers, sent = Answers(), 0
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
@@ -72,7 +75,7 @@ async def answers_to(bootstrap: str, settings: Settings, rows: Iterator[Message]
         consumer.assign(
             [TopicPartition(topic, number) for topic in topics for number in range(settings.topic_partitions)]
         )
-        for part in slices(rows):
+        for part in slices(rows, most):
             await send(producer, settings.transactions_topic, part, answers)
             sent += len(part)
             while answers.verdict_count + len(answers.letters) < sent:
@@ -110,10 +113,12 @@ def assert_all_answered(answers: Answers, rows: list[Message], settings: Setting
         assert len(headers["detail"]) < 500, "a reason must not carry the message"
 
 
-async def assert_worker_stands(worker: Worker, bootstrap: str, rows: list[Message]) -> None:
+async def assert_worker_stands(
+    worker: Worker, bootstrap: str, rows: list[Message], slice_messages: int = SLICE_MESSAGES
+) -> None:
     pid = worker.pid
     await worker.ready()
-    assert_all_answered(await answers_to(bootstrap, worker.settings, iter(rows)), rows, worker.settings)
+    assert_all_answered(await answers_to(bootstrap, worker.settings, iter(rows), slice_messages), rows, worker.settings)
     assert worker.pid == pid
     assert worker.exit_code() is None, worker.tail()
     answer = await worker.ask("/health")
@@ -131,10 +136,19 @@ async def embedded(embedded_broker: EmbeddedBroker, own_settings: Settings, tmp_
         yield worker
 
 
-async def test_ten_thousand_bad_messages_become_dead_letters_and_every_good_one_among_them_is_judged(
+async def test_bad_messages_become_dead_letters_and_every_good_one_among_them_is_judged(
     embedded: Worker, embedded_broker: EmbeddedBroker
 ) -> None:
     await assert_worker_stands(embedded, embedded_broker.bootstrap, list(messages(BAD, seed=11)))
+
+
+async def test_a_hundred_thousand_bad_messages_become_dead_letters_and_the_worker_is_the_same_process_after_them(
+    kafka: KafkaCluster, own_settings: Settings, tmp_path: Path
+) -> None:
+    await create_topics(own_settings, kafka.bootstrap)
+    rows = list(messages(BAD_ON_KAFKA, seed=13, good_every=GOOD_EVERY))
+    with Worker(own_settings.model_copy(update={"kafka_servers": kafka.bootstrap}), tmp_path) as worker:
+        await assert_worker_stands(worker, kafka.bootstrap, rows, 10 * SLICE_MESSAGES)
 
 
 async def test_messages_of_900_kb_become_dead_letters_whole(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
 from fraudstream.detector import load_detector
 from fraudstream.pipeline import Outcome, process
+from fraudstream.score.autoencoder import Autoencoder
+from fraudstream.score.forest import Forest
+from fraudstream.score.lstm import Lstm
 from fraudstream.settings import load_settings
 from fraudstream.state.profile import EMPTY
 from fraudstream.verdict import decode_verdict
@@ -132,15 +135,33 @@ def test_what_is_counted_is_what_happened() -> None:
         assert found["fraudstream_stage_seconds_sum", (stage,)] > 0.0
 
 
-def test_a_part_that_failed_is_counted_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("no")
+@pytest.mark.parametrize("member", [Forest, Autoencoder, Lstm])
+@pytest.mark.parametrize("raises", [True, False])
+def test_a_member_that_raises_or_gives_nan_is_left_out_named_and_counted(
+    member: type[Forest | Autoencoder | Lstm], raises: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, score = member.__name__.lower(), member.score
 
-    monkeypatch.setattr("fraudstream.score.forest.Forest.score", fail)
+    def fail(*arguments: Any) -> Any:
+        if raises:
+            raise RuntimeError("no")
+        found = score(*arguments)
+        whole = isinstance(found, tuple)
+        spoiled = np.full_like(found[0] if whole else found, np.nan)
+        return (spoiled, *found[1:]) if whole else spoiled
+
+    monkeypatch.setattr(member, "score", fail)
     metrics = Metrics()
-    judge([], metrics)
-    found = {labels: value for (name, labels), value in samples(metrics).items() if "degraded" in name}
-    assert found == {("forest",): 40}
+    outcomes: list[Outcome] = []
+    judge(outcomes, metrics)
+    verdicts = [decode_verdict(one.value) for outcome in outcomes for one in outcome.verdicts]
+    assert len(verdicts) == 40
+    for verdict in verdicts:
+        assert verdict.degraded == (name,)
+        assert getattr(verdict.members, name) is None
+        assert 0.0 <= verdict.anomaly_score <= 1.0
+    found = {labels: value for (metric, labels), value in samples(metrics).items() if "degraded" in metric}
+    assert found == {(name,): 40}
 
 
 def test_a_partition_that_went_away_has_no_lag() -> None:
