@@ -16,6 +16,7 @@ from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.profile_cache import profile_cache
 from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents import transport
+from fraudstream.agents.assignor import MovingAssignor
 from fraudstream.agents.batch_metrics import BatchMetrics
 from fraudstream.agents.caching import WRITE_TIMEOUT_S, CacheWriter
 from fraudstream.agents.fatal import EXIT_FAULT, EXIT_SETTINGS, stop_for_store, stop_process
@@ -254,6 +255,7 @@ def _faust_app(settings: Settings, bootstrap: str) -> FraudApp:
         **common_options(settings, bootstrap),
         store="rocksdb://",
         TableManager=ProfileTableManager,
+        PartitionAssignor=MovingAssignor,
         topic_partitions=settings.topic_partitions,
         stream_buffer_maxsize=4096,
         broker_max_poll_records=POLL_RECORDS,

@@ -32,6 +32,7 @@ from tests.checker import (
 from tests.datasets import data_set
 from tests.integration.test_exactly_once import Stream
 from tests.servers.kafka import KafkaCluster
+from tests.servers.ports import free_port
 from tests.worker import Worker
 
 ROWS = int(os.environ.get("STANDBY_ROWS", "60000"))
@@ -239,3 +240,27 @@ async def test_one_worker_too_many_waits_alive_and_says_why(
     assert check.found == f"5 in the group {settings.app_id}, for 4 partitions: 1 without work"
     next(worker for worker in workers if worker is not spare).kill()
     await spare.ready()
+
+
+async def test_a_static_member_that_comes_back_at_another_address_goes_on(
+    kafka: KafkaCluster, settings: Settings, fleet: Fleet, messages: list[tuple[bytes, bytes]]
+) -> None:
+    await create_topics(settings, kafka.bootstrap)
+    long = {"kafka_session_timeout_s": LONG_SESSION_S}
+    workers = [fleet.add(settings, f"w{one}", kafka_group_instance_id=f"worker-{one}", **long) for one in range(2)]
+    for worker in workers:
+        worker.start()
+    await until_shared(*workers)
+    moves = workers[-1]
+    owned, before = await partitions(moves), moves.settings.web_port
+    assert await asyncio.to_thread(moves.stop) == 0, moves.tail()
+    moves.port = free_port()
+    moves.settings = moves.settings.model_copy(update={"web_port": moves.port})
+    moves.start()
+    await moves.ready()
+    assert await partitions(moves) == owned
+    assert f":{before} until partitions move for the next time" in moves.log_text()
+    stream = Stream(kafka.bootstrap, settings, messages[:1_000])
+    await stream.run()
+    await stream.until_all_committed(workers)
+    await assert_exactly_once(stream, settings, kafka.bootstrap)
