@@ -24,7 +24,7 @@ class MovingAssignor(PartitionAssignor):
 
     @property
     def _url(self) -> URL:
-        return self._told_url or cast(URL, super()._url)
+        return self._told_url or super()._url
 
     def on_assignment(self, assignment: Any) -> None:
         """Takes the partitions, whatever address they were meant for."""
