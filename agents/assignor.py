@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from faust.assignor.client_assignment import ClientMetadata
 from faust.assignor.partition_assignor import PartitionAssignor
-from yarl import URL
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +19,10 @@ class MovingAssignor(PartitionAssignor):
     time that the group shares its partitions out.
     """
 
-    _told_url: URL | None = None
+    _told_url: Any = None
 
     @property
-    def _url(self) -> URL:
+    def _url(self) -> Any:
         return self._told_url or super()._url
 
     def on_assignment(self, assignment: Any) -> None:
@@ -36,7 +35,7 @@ class MovingAssignor(PartitionAssignor):
                 "WORKER_URL (or host name and WEB_PORT) the same where KAFKA_GROUP_INSTANCE_ID is",
                 metadata.url, own,
             )  # fmt: skip
-        self._told_url = URL(metadata.url)
+        self._told_url = type(own)(metadata.url)
         try:
             super().on_assignment(assignment)
         finally:
