@@ -8,11 +8,9 @@ differs.
 
 from __future__ import annotations
 
-import math
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
@@ -21,7 +19,7 @@ from numpy.typing import NDArray
 
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.decide.policy import Policy
-from fraudstream.decide.reasons import explanation_of, reasons_of
+from fraudstream.decide.reasons import reasons_of
 from fraudstream.errors import FraudstreamError, ProfileError, RefusedInput
 from fraudstream.evidence import Header, evidence_headers, features_headers
 from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
@@ -30,7 +28,8 @@ from fraudstream.score.exchange import OwnEnsemble
 from fraudstream.state.event import EVENT_WORDS, TIME, pack
 from fraudstream.state.profile import upgrade
 from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
-from fraudstream.verdict import NORMAL, NOTHING_FOUND, MemberScores, Reason, Verdict, encode_verdict
+from fraudstream.verdict import NORMAL, Reason, Verdict
+from fraudstream.verdict_lines import VerdictColumns, encoded, verdicts_of
 
 NO_OFFSET = 2**62
 """Offset of a transaction that does not come from a log: newer than anything a profile has seen."""
@@ -229,7 +228,7 @@ def answer_questions(
     asked = np.array([answer is _NO_ANSWER for answer in answers])
     of_asked = None if left_out is None else lambda member: left_out(member)[asked]
     scores = detector.ensemble.score(computed.features, computed.sequences, of_asked)
-    verdicts = _verdicts(detector, batch, computed, scores)
+    verdicts = verdicts_of(replace(_judge(detector, batch, computed, scores), source=False))
     return [next(verdicts) if answer is _NO_ANSWER else answer for answer in answers]
 
 
@@ -307,70 +306,50 @@ def _compute(detector: Detector, batch: _Batch, profiles: list[bytes]) -> Comput
 
 
 def _emit(detector: Detector, batch: _Batch, computed: Computed, scores: Scores, outcome: Outcome) -> None:
-    verdicts, features = _verdicts(detector, batch, computed, scores), features_headers(computed.features)
-    for at, (source, verdict) in enumerate(zip(batch.sources, verdicts, strict=True)):
+    columns = _judge(detector, batch, computed, scores)
+    rows = zip(batch.sources, encoded(columns), columns.flagged, columns.types(), strict=True)
+    features = features_headers(computed.features)
+    for at, (source, value, flagged, anomaly_type) in enumerate(rows):
         came = source.value or b""
         # Only what was read of it where the rest would be too large beside the verdict.
         evidence = came if len(came) <= EVIDENCE_BYTES else encode_transaction(batch.transactions[at])
-        value = encode_verdict(verdict)
         outcome.verdicts.append(
-            Emitted(
-                source.partition,
-                source.key or b"",
-                value,
-                verdict.flagged,
-                evidence,
-                features[at],
-                verdict.anomaly_type,
-            )
+            Emitted(source.partition, source.key or b"", value, flagged, evidence, features[at], anomaly_type)
         )
 
 
-def _verdicts(detector: Detector, batch: _Batch, computed: Computed, scores: Scores) -> Iterator[Verdict]:
+def _judge(detector: Detector, batch: _Batch, computed: Computed, scores: Scores) -> VerdictColumns:
+    """All that verdicts say, column by column: rounding a value alone costs as much as decoding a field."""
     thresholds = detector.policy.thresholds(computed.sequences[:, -1, SEQUENCE_CATEGORY])
-    # Column by column: rounding a value alone costs as much as decoding a field.
-    anomaly = scores.anomaly.round(_DIGITS).tolist()
-    confidence = detector.policy.confidence(scores.anomaly, thresholds).round(_DIGITS).tolist()
-    members = _member_scores(scores)
-    flagged, rounded_thresholds = (scores.anomaly > thresholds).tolist(), thresholds.round(_DIGITS).tolist()
-    status, degraded = computed.status.tolist(), bool(scores.degraded or computed.failed)
-    for at, (source, transaction) in enumerate(zip(batch.sources, batch.transactions, strict=True)):
-        reasons: tuple[Reason, ...] = ()
-        if flagged[at]:
-            reasons = reasons_of(
-                anomaly[at],
-                transaction.amount,
-                computed.features[at],
-                scores.surprise[at],
-                scores.members[at].tolist(),
-                detector.weights,
-            )
-        from_stream = source.partition >= 0
-        yield Verdict(
-            transaction_id=transaction.transaction_id,
-            user_id=transaction.user_id,
-            anomaly_score=anomaly[at],
-            anomaly_type=reasons[0].code if reasons else NORMAL,
-            confidence=confidence[at],
-            explanation=explanation_of(reasons) if reasons else NOTHING_FOUND,
-            flagged=flagged[at],
-            threshold=rounded_thresholds[at],
-            reasons=reasons,
-            members=members[at],
-            model_version=detector.model_version,
-            event_time=datetime.fromtimestamp(batch.times_s[at], UTC),
-            timestamp=datetime.fromtimestamp(source.timestamp / 1000, UTC),
-            processing_time_ms=None,
-            source_partition=source.partition if from_stream else None,
-            source_offset=source.offset if from_stream else None,
-            late=status[at] == LATE,
-            duplicate=status[at] == DUPLICATE,
-            degraded=scores.degraded_of(at) + computed.failed_of(at) if degraded else (),
+    anomaly, flagged = scores.anomaly.round(_DIGITS).tolist(), scores.anomaly > thresholds
+    reasons: list[tuple[Reason, ...]] = [()] * len(anomaly)
+    for at in np.flatnonzero(flagged).tolist():
+        reasons[at] = reasons_of(
+            anomaly[at],
+            batch.transactions[at].amount,
+            computed.features[at],
+            scores.surprise[at],
+            scores.members[at].tolist(),
+            detector.weights,
         )
-
-
-def _member_scores(scores: Scores) -> list[MemberScores]:
-    rounded = scores.members.round(_DIGITS).tolist()
-    if not np.isnan(scores.members).any():
-        return [MemberScores(*ranks) for ranks in rounded]
-    return [MemberScores(*(None if math.isnan(rank) else rank for rank in ranks)) for ranks in rounded]
+    degraded: list[tuple[str, ...]] = [()] * len(anomaly)
+    if scores.degraded or computed.failed:
+        degraded = [scores.degraded_of(at) + computed.failed_of(at) for at in range(len(anomaly))]
+    return VerdictColumns(
+        transaction_ids=[transaction.transaction_id for transaction in batch.transactions],
+        user_ids=[transaction.user_id for transaction in batch.transactions],
+        anomaly=anomaly,
+        confidence=detector.policy.confidence(scores.anomaly, thresholds).round(_DIGITS).tolist(),
+        flagged=flagged.tolist(),
+        thresholds=thresholds.round(_DIGITS).tolist(),
+        reasons=reasons,
+        members=scores.members.round(_DIGITS).tolist(),
+        model_version=detector.model_version,
+        event_s=batch.times_s,
+        received_ms=[source.timestamp for source in batch.sources],
+        partitions=[source.partition for source in batch.sources],
+        offsets=batch.offsets.tolist(),
+        late=(computed.status == LATE).tolist(),
+        duplicate=(computed.status == DUPLICATE).tolist(),
+        degraded=degraded,
+    )
