@@ -51,3 +51,8 @@ setattr(numba.config, "CACHE_DIR", _cache_folder())  # noqa: B010  numba's types
 def compiled(function: Function) -> Function:
     """Compiles to machine code, cached on disk, without the GIL; floats keep IEEE order (never fastmath)."""
     return cast(Function, numba.njit(cache=True, nogil=True, fastmath=False)(function))
+
+
+def vectorised(function: Function) -> Function:
+    """As `compiled`, but what is divided by zero is infinite or no number: a check for it would keep vectors out."""
+    return cast(Function, numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, vectorised
 from fraudstream.score.exponential import add_products, exp_of
 
 WIDE, NARROW = 24, 4
@@ -60,7 +60,7 @@ def weights_of(network: torch.nn.Module) -> AutoencoderWeights:
     return AutoencoderWeights(*(np.array(array, np.float32, order="C") for array in weights))
 
 
-@compiled
+@vectorised
 def residuals_of(
     surprise: Floats,
     cap: Floats,
@@ -100,7 +100,7 @@ def residuals_of(
             scores[start + row] = _excess(surprise[start + row], expected, weight, residual[start + row])
 
 
-@compiled
+@vectorised
 def _layer(inputs: Floats, weights: Floats, bias: Floats, outputs: Floats, rows: Int, width: Int) -> None:
     for row in range(rows):
         for i in range(width):
@@ -108,7 +108,7 @@ def _layer(inputs: Floats, weights: Floats, bias: Floats, outputs: Floats, rows:
         add_products(inputs[row], weights, outputs[row], len(weights), width)
 
 
-@compiled
+@vectorised
 def _tanh(doubled: Floats, powers: NDArray[np.int32], scales: Floats, count: Int) -> None:
     flat = doubled.reshape(-1)
     exp_of(flat, powers, scales, count)
@@ -116,7 +116,7 @@ def _tanh(doubled: Floats, powers: NDArray[np.int32], scales: Floats, count: Int
         flat[i] = _ONE - _TWO / (_ONE + flat[i])
 
 
-@compiled
+@vectorised
 def _excess(surprise: Floats, expected: Floats, weight: Floats, residual: Floats) -> float:
     """What exceeds the reconstruction; comparisons are written so that what is no number stays none and is seen."""
     total = 0.0

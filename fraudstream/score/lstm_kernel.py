@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, vectorised
 from fraudstream.score.exponential import add_products, exp_of
 from fraudstream.score.steps import STEP_NUMBERS
 
@@ -81,7 +81,7 @@ def weights_of(network: torch.nn.Module) -> LstmWeights:
     return LstmWeights(*(np.ascontiguousarray(array, np.float32) for array in weights))
 
 
-@compiled
+@vectorised
 def surprise_of(
     numbers: Floats,
     category: NDArray[np.int64],
@@ -132,7 +132,7 @@ def surprise_of(
                 surprise[start + row, step] = _upper_tail(chances[row], position)
 
 
-@compiled
+@vectorised
 def _advance(
     gates: Floats,
     cell: Floats,
@@ -159,7 +159,7 @@ def _advance(
             inputs[row, j] = gates[row, 3 * HIDDEN + j] * echo[row * HIDDEN + j]
 
 
-@compiled
+@vectorised
 def _from_largest(logits: Floats) -> None:
     largest = logits[0]
     for i in range(1, AMOUNT_BINS):
@@ -168,7 +168,7 @@ def _from_largest(logits: Floats) -> None:
         logits[i] -= largest
 
 
-@compiled
+@vectorised
 def _upper_tail(chances: Floats, position: float) -> float:
     """-log P(amount >= a) of an amount at this position among the bins; `chances` need not sum to 1."""
     at: Int = min(max(np.int64(math.floor(position)), 0), AMOUNT_BINS - 1)
