@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from fraudstream.adapters.kafka_topics import check_topics, create_topics
 from fraudstream.errors import BrokerError, SettingsError, TopicError
 from fraudstream.settings import Settings
-from fraudstream.topics import DEAD_LETTER_MAX_BYTES, changelog_topic, declared_topics, worker_topics
+from fraudstream.topics import DEAD_LETTER_MAX_BYTES, changelog_topic, declared_topics, replayed_topic, worker_topics
 from tests.checker import until
 from tests.servers.kafka import KafkaCluster
 
@@ -65,6 +65,7 @@ async def test_topics_that_were_created_pass_the_check(kafka: KafkaCluster, own_
         *own_settings.topic_names,
         own_settings.labels_topic,
         changelog_topic(own_settings),
+        replayed_topic(own_settings),
     }
     assert await check_topics(own_settings, kafka.bootstrap) == []
 
@@ -109,12 +110,12 @@ async def test_checking_finds_every_missing_topic_and_creates_none(kafka: KafkaC
     assert await topics_on(kafka) == before
 
 
-async def test_a_worker_does_without_the_labels(kafka: KafkaCluster, own_settings: Settings) -> None:
+async def test_a_worker_does_without_labels_and_what_was_replayed(kafka: KafkaCluster, own_settings: Settings) -> None:
     for spec in worker_topics(own_settings):
         await create_by_hand(kafka, spec.name, 4, **{key.replace(".", "_"): text for key, text in spec.config.items()})
     assert await check_topics(own_settings, kafka.bootstrap, worker_topics(own_settings)) == []
-    [problem] = await check_topics(own_settings, kafka.bootstrap)
-    assert (problem.topic, problem.wrong) == (own_settings.labels_topic, "missing")
+    missing = {problem.topic: problem.wrong for problem in await check_topics(own_settings, kafka.bootstrap)}
+    assert missing == {own_settings.labels_topic: "missing", replayed_topic(own_settings): "missing"}
 
 
 async def test_a_changelog_that_deletes_and_a_dead_letter_topic_too_small_are_found(
@@ -123,7 +124,8 @@ async def test_a_changelog_that_deletes_and_a_dead_letter_topic_too_small_are_fo
     await create_by_hand(kafka, changelog_topic(own_settings), 4)
     await create_by_hand(kafka, own_settings.dead_letters_topic, 4, cleanup_policy="delete")
     await create_topics(own_settings, kafka.bootstrap)
-    wrong = {problem.topic: problem.wrong for problem in await check_topics(own_settings, kafka.bootstrap)}
+    problems = await check_topics(own_settings, kafka.bootstrap, worker_topics(own_settings))
+    wrong = {problem.topic: problem.wrong for problem in problems}
     assert wrong == {
         changelog_topic(own_settings): "expected cleanup.policy=compact, found delete",
         own_settings.dead_letters_topic: "expected max.message.bytes>=2097152, found 1048588",
