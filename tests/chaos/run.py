@@ -78,7 +78,7 @@ async def run(scenario: Scenario, place: Place, history: History, rate: float, s
     )
     started_s = time.monotonic()
     await create_topics(settings, place.cluster.bootstrap)
-    source = Source(place.cluster.bootstrap, settings.transactions_topic, history, rate)
+    source = Source(place.cluster.bootstrap, settings.transactions_topic, history, rate / scenario.slower)
     async with Bed(place.cluster, place.line, settings, source, random.Random(seed), place.directory) as bed:
         if scenario.prepare is not None:
             await scenario.prepare(bed)

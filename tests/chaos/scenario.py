@@ -19,6 +19,7 @@ class Scenario:
         workers, brokers: how many there are at the start.
         has_line: clients reach the broker by a line that can be cut (one broker only).
         prepare: before the workers start.
+        slower: the usual rate is divided by this.
         settings: of the workers, where they are not the usual ones.
         silence_s: no partition may be without a verdict for longer; None: it is only measured.
         resumed_s: seconds from the mark "back" until each partition has a verdict again; None: not asked.
@@ -34,6 +35,7 @@ class Scenario:
     has_line: bool = False
     prepare: Callable[[Bed], Awaitable[None]] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    slower: float = 1.0
     silence_s: float | None = None
     resumed_s: float | None = None
     may_end: bool = False
