@@ -118,6 +118,8 @@ class AuditApp(PlainApp):
         partitions = self.partitions()
         problem = self.sink.problem
         problems = () if problem is None else (problem,)
+        if self.membership.is_silent():
+            problems = (f"no word from Kafka's group coordinator for {self.membership.silent_s():.0f} s", *problems)
         if not partitions:
             problems = ("no partitions are assigned to this sink yet", *problems)
         return AuditHealth(

@@ -37,9 +37,13 @@ class Membership:
         """When the coordinator last confirmed the membership, on the monotonic clock."""
         return self._heard_s
 
+    def silent_s(self) -> float:
+        """How long ago that was."""
+        return time.monotonic() - self._heard_s
+
     def is_silent(self) -> bool:
         """Whether nothing was heard for as long as a session lasts: Kafka is away, or the group is rebalanced."""
-        return time.monotonic() - self._heard_s > self._session_timeout_s
+        return self.silent_s() > self._session_timeout_s
 
     def rejoin(self) -> None:
         """Has the consumer join its group again, as in any rebalance; may be called from any thread."""

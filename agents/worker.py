@@ -189,8 +189,7 @@ class FraudWorker:
         if self._membership.problem is not None:
             yield f"the consumer group refuses this worker: {self._membership.problem}"
         if self._membership.is_silent():
-            silent_s = time.monotonic() - self._membership.heard_s
-            yield f"no word from Kafka's group coordinator for {silent_s:.0f} s"
+            yield f"no word from Kafka's group coordinator for {self._membership.silent_s():.0f} s"
         if self._scoring.is_lost:
             yield "a transaction was lost: joining the consumer group again, to go on from the last checkpoint"
         waiting_s = self._producers.waiting_s()

@@ -108,17 +108,20 @@ async def test_a_worker_outlives_a_broker_that_is_killed_and_stops_in_time_witho
 ) -> None:
     # A checkpoint that is a while away: a transaction is open when the broker is killed.
     stream = await stream_on(own_cluster, own_settings, checkpoint_interval_s=2.0, kafka_session_timeout_s=6.0)
-    with Worker(stream.settings, tmp_path) as worker:
+    with (
+        Worker(stream.settings, tmp_path) as worker,
+        Worker(stream.settings, tmp_path, "sink", app="fraudstream.agents.audit") as sink,
+    ):
         await worker.ready()
+        await sink.ready()
         await stream.send(200)
         await stream.until_committed(JUDGED_WITHIN_S, worker)
         await stream.send(2_000)
         await asyncio.to_thread(own_cluster.kill)
         await asyncio.sleep(OUTAGE_S)
         assert worker.exit_code() is None, worker.tail()
-        health = await worker.ask("/health")
-        assert health is not None
-        assert any(text.startswith("Kafka has taken nothing for ") for text in health.json()["problems"]), health.body
+        assert await says(worker, "Kafka has taken nothing for ")
+        assert await says(sink, "no word from Kafka's group coordinator for ")
         await asyncio.to_thread(own_cluster.revive)
         back_s = time.monotonic()
         await stream.until_committed(RESUMES_WITHIN_S, worker)
@@ -140,8 +143,21 @@ async def test_a_worker_outlives_a_broker_that_is_killed_and_stops_in_time_witho
         worker.start()
         await stream.until_committed(JUDGED_WITHIN_S, worker)
         assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
-    assert "Traceback" not in worker.log_text(), worker.tail()
+
+        async def all_is_stored() -> bool:
+            health = await sink.ask("/health")
+            return health is not None and health.json()["rows"] == len(stream.sent)
+
+        await until(all_is_stored, JUDGED_WITHIN_S, "each verdict stored once by the audit sink")
+        assert await asyncio.to_thread(sink.stop) == 0, sink.tail()
+    assert "Traceback" not in worker.log_text() + sink.log_text(), worker.tail()
     await stream.assert_exactly_once(worker)
+
+
+async def says(process: Worker, problem: str) -> bool:
+    """Whether /health names a problem that begins so."""
+    health = await process.ask("/health")
+    return health is not None and any(text.startswith(problem) for text in health.json()["problems"])
 
 
 async def copies_of(cluster: KafkaCluster, topics: set[str]) -> dict[str, tuple[set[int], str]]:
