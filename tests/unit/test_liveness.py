@@ -100,6 +100,9 @@ class Coordinator:
     def reset_generation(self) -> None:
         self.resets += 1
 
+    def request_rejoin(self) -> None:
+        """Nobody joins here."""
+
     def _push_error_to_user(self, error: Exception) -> None:
         """Nobody is told."""
 
