@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from tests.servers.jars import ServerUnavailableError
 STORED = Path(__file__).with_name("guard.json")
 ALLOWED = 0.15
 STAGES_S = 8.0
-ROUNDS = 2
+ROUNDS, MORE_ROUNDS = 2, 2
 WHOLE = "full path / pass-through"
 
 
@@ -42,14 +42,14 @@ def main() -> int:
     parser.add_argument("--store", action="store_true", help="keeps what is measured as what later runs are held to")
     options = parser.parse_args()
     started_s = time.monotonic()
+    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
     try:
-        measured = stage_ratios(STAGES_S)
+        measured = least(lambda: stage_ratios(STAGES_S), stored, 1)
         if not options.stages_only:
-            measured[WHOLE] = _whole_ratio(options.rows)
+            measured |= _whole_ratio(options.rows, stored)
     except (FraudstreamError, ServerUnavailableError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
     if options.store:
         STORED.write_text(json.dumps({**stored, **measured}, indent=2) + "\n", encoding="utf-8")
         print(f"stored in {STORED.name}: {measured}")
@@ -72,7 +72,7 @@ def compare(stored: Mapping[str, float], measured: Mapping[str, float]) -> list[
         change = now / before - 1
         hint = "; store it, so that it is kept" if change < -ALLOWED else ""
         print(f"{name:26} {before:8.3f} stored, {now:8.3f} now, {change:+.1%}{hint}")
-        if change > ALLOWED:
+        if _is_dearer(before, now):
             what = f"the stage `{name}`" if name in STAGES else f"the whole ({name})"
             dearer.append(
                 f"{what} costs {change:+.1%} CPU against what is stored, at most {ALLOWED:+.0%} is allowed; if that is "
@@ -81,24 +81,39 @@ def compare(stored: Mapping[str, float], measured: Mapping[str, float]) -> list[
     return dearer
 
 
-def _whole_ratio(rows: int) -> float:
-    """The least ratio of the rounds: what else the machine does only adds to it, mostly to the shorter of the two.
+def least(measure: Callable[[], dict[str, float]], stored: Mapping[str, float], rounds: int) -> dict[str, float]:
+    """The least of so many rounds, and of some more while one is too dear: what else the machine does only adds."""
+    found: dict[str, float] = {}
+    for number in range(rounds + MORE_ROUNDS):
+        if number >= rounds and not any(_is_dearer(stored.get(name), now) for name, now in found.items()):
+            break
+        found = {name: min(now, found.get(name, now)) for name, now in measure().items()}
+    return found
 
-    Both run all the time, which saves most of the minute: starting them takes longer than what is measured.
-    """
-    messages = load_records(WARM_UP_RECORDS + ROUNDS * rows).messages
+
+def _is_dearer(before: float | None, now: float) -> bool:
+    return before is not None and now / before - 1 > ALLOWED
+
+
+def _whole_ratio(rows: int, stored: Mapping[str, float]) -> dict[str, float]:
+    """The full path beside pass-through; both run all the time, as starting them takes longer than what is measured."""
+    messages = load_records(WARM_UP_RECORDS + (ROUNDS + MORE_ROUNDS) * rows).messages
     with ExitStack() as stack:
         bootstrap = stack.enter_context(running_broker())
         stock, full = (stack.enter_context(running(BY_NAME[name], bootstrap)) for name in (STOCK, FULL_PATH))
         for consumer in (stock, full):
             consumer.warm_up(messages[:WARM_UP_RECORDS])
-        ratios = []
-        for at in range(WARM_UP_RECORDS, len(messages), rows):
+        parts = iter(range(WARM_UP_RECORDS, len(messages), rows))
+
+        def one_round() -> dict[str, float]:
+            at = next(parts)
             records = messages[at : at + rows]
-            ratios.append(1 / stock.take(records).cpu_s * full.take(records).cpu_s)
+            return {WHOLE: 1 / stock.take(records).cpu_s * full.take(records).cpu_s}
+
+        found = least(one_round, stored, ROUNDS)
         stock.finish()
         full.finish()
-    return min(ratios)
+    return found
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """What each stage of the pipeline costs beside small loops of the same kind, in this process and on a fixed input.
 
 CPU time says little on a machine that one does not know. So it is divided by that of a loop that does the same sort of
-work and never changes: interpreted Python for decoding and for the verdict, a compiled loop for the features, a
-compiled loop and small matrix products for the models. Instructions would repeat better, but virtual machines
-seldom let them be counted, and valgrind needs a minute for importing torch alone.
+work and never changes: interpreted Python for decoding and for the verdict, a compiled loop for features and models.
+Instructions would repeat better, but virtual machines seldom let them be counted, and valgrind needs most of a minute
+for the imports alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fraudstream.compiled import compiled
@@ -30,7 +29,7 @@ BATCH, BATCHES = 512, 4
 USERS = 60
 BROKER_TIME_MS = 1_800_000_000_000
 
-STAGES = {"decode": "python", "features": "compiled", "score": "models", "decide": "python"}
+STAGES = {"decode": "python", "features": "compiled", "score": "compiled", "decide": "python"}
 """The pipeline's stages, each with the loop that it is held against."""
 
 
@@ -58,7 +57,6 @@ def stage_ratios(seconds: float) -> dict[str, float]:
     loops: dict[str, Callable[[], object]] = {
         "python": _python_loop,
         "compiled": _compiled_loop,
-        "models": _models_loop,
     }
     stage_s = {stage: np.full(BATCHES, np.inf) for stage in STAGES}
     loop_s = dict.fromkeys(loops, np.inf)
@@ -135,14 +133,4 @@ def _rescan(values: NDArray[np.float64]) -> float:
     return total
 
 
-def _models_loop() -> float:
-    """A compiled loop as a forest is one, and a small network."""
-    found = _compiled_loop()
-    with torch.inference_mode():
-        for _ in range(40):
-            found += float((torch.tanh(_INPUTS @ _WIDE) @ _NARROW).sum())
-    return found
-
-
 _VALUES = np.random.default_rng(0).random(12_000)
-_INPUTS, _WIDE, _NARROW = torch.ones(64, 32), torch.ones(32, 96), torch.ones(96, 24)
