@@ -83,6 +83,7 @@ class Calibration:
         self.weights = np.asarray(weights, np.float64)
         self._tables = [RankTable.of(column) for column in reference.T]
         ranks = np.stack([table(column) for table, column in zip(self._tables, reference.T, strict=True)], axis=1)
+        self._all_weights = self._weights_of((1 << len(self._tables)) - 1)
         # One table for each set of members that may be left, indexed by its bits: [0] is never asked.
         self._combined = [
             RankTable.of(_combined(ranks, self._weights_of(left))) for left in range(1, 1 << len(self._tables))
@@ -97,8 +98,11 @@ class Calibration:
 
         A NaN is left out and the other weights count the more; a row without any rank becomes NaN.
         """
+        is_missing = np.isnan(ranks)
+        if not is_missing.any():
+            return self._combined[-1](_combined(ranks, self._all_weights))
         bits = 1 << np.arange(ranks.shape[1])
-        left = (~np.isnan(ranks)) @ bits
+        left = ~is_missing @ bits
         result = np.full(len(ranks), np.nan)
         for which in np.unique(left[left > 0]):
             rows = left == which

@@ -109,15 +109,23 @@ class Ensemble:
         """
         rows = len(features)
         raw, surprise = self.raw_scores(model_inputs(padded(features))[:rows], sequences, left_out)
-        members = np.stack([self.calibration.ranks(at, raw[:, at]) for at in range(len(MEMBERS))], axis=1)
+        members = np.empty(raw.shape)
+        for at in range(len(MEMBERS)):
+            members[:, at] = self.calibration.ranks(at, raw[:, at])
         failed: NDArray[np.bool_] = np.isnan(members)
+        degraded: tuple[str, ...] = ()
+        if failed.any():  # in a batch of few rows each look at an array costs as much as scoring a row
+            degraded = self._degraded(failed)
+        return Scores(self.calibration.anomaly(members), members, surprise, degraded)
+
+    @staticmethod
+    def _degraded(failed: NDArray[np.bool_]) -> tuple[str, ...]:
         if failed.all(axis=1).any():
             raise ModelError(
                 "expected a score from at least one of forest, autoencoder and lstm, got none: "
                 "the model in MODEL_DIR cannot be used on this machine; train a new one or unset MODEL_DIR"
             )
-        degraded = tuple(name for at, name in enumerate(MEMBERS) if failed[:, at].any())
-        return Scores(self.calibration.anomaly(members), members, surprise, degraded)
+        return tuple(name for at, name in enumerate(MEMBERS) if failed[:, at].any())
 
     def reference_anomaly(self) -> NDArray[np.float64]:
         """(m,) the anomaly score of each reference row, of all members."""
@@ -128,11 +136,12 @@ class Ensemble:
         self, inputs: NDArray[np.float32], sequences: NDArray[np.uint32], left_out: LeftOut | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """(n, 3) raw scores of the members, NaN where one fails, and the (n, k) surprise of the inputs."""
-        surprise = np.zeros(inputs.shape, np.float32)
+        raw, surprise = np.empty((len(inputs), len(MEMBERS))), np.zeros(inputs.shape, np.float32)
 
         def by_autoencoder() -> Raw:
             scores, residual = self.autoencoder.score(inputs)
-            surprise[:] = np.where(np.isfinite(residual), residual, np.float32(0.0))
+            surprise[:] = residual
+            surprise[~np.isfinite(residual)] = 0.0
             return scores
 
         runs: tuple[Callable[[], Raw], ...] = (
@@ -140,17 +149,16 @@ class Ensemble:
             by_autoencoder,
             lambda: self.lstm.score(sequences),
         )
-        columns = []
-        for name, run in zip(MEMBERS, runs, strict=True):
+        for at, (name, run) in enumerate(zip(MEMBERS, runs, strict=True)):
             without = left_out(name) if left_out is not None else None
             if without is None or not without.any():
-                columns.append(self._guarded(name, run, len(inputs)))
+                raw[:, at] = self._guarded(name, run, len(inputs))
                 continue
             scores = np.full(len(inputs), np.nan) if without.all() else self._guarded(name, run, len(inputs))
-            columns.append(np.where(without, np.nan, scores))
+            raw[:, at] = np.where(without, np.nan, scores)
             if name == AUTOENCODER:
                 surprise[without] = 0.0
-        return np.stack(columns, axis=1), surprise
+        return raw, surprise
 
     def warm_up(self) -> None:
         """Compiles and touches everything once, so that the first transaction does not wait for it."""
@@ -184,8 +192,9 @@ class Ensemble:
             self._complain(name, f"{type(error).__name__}: {error}")
             return np.full(rows, np.nan)
         is_number = np.isfinite(raw)
-        if not is_number.all():
-            self._complain(name, f"no finite number for {rows - int(is_number.sum())} of {rows} transactions")
+        if is_number.all():
+            return raw
+        self._complain(name, f"no finite number for {rows - int(is_number.sum())} of {rows} transactions")
         return np.where(is_number, raw, np.nan)
 
     def _complain(self, name: str, reason: str) -> None:
