@@ -47,7 +47,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes the figures")
     parser.add_argument("--against", type=Path, metavar="FILE", help="figures of another version to compare with")
     options = parser.parse_args()
-    records = _records(HISTORY_RECORDS + options.events)
+    records = records_of(HISTORY_RECORDS + options.events)
     path = HotPath()
     path.run(records[:HISTORY_RECORDS], 512)
     found = {size: _medians(path, records[HISTORY_RECORDS:], size, options.rounds) for size in SIZES}
@@ -64,7 +64,7 @@ def main() -> int:
     return 0
 
 
-def _records(count: int) -> list[Any]:
+def records_of(count: int) -> list[Any]:
     """Messages as the client gives them, in partitions by user, in the order of event time."""
     ends = [0] * PARTITIONS
     records = []

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.cases import CASES, FLOOR, FULL_PATH, STOCK, STOCK_UVLOOP
 from benchmarks.catalogue import BY_NAME
 from benchmarks.checks import Found, Message, day_of_busiest_user, one_verdict_each, totals_of_users
+from benchmarks.hot_path import STAGES, HotPath, records_of
 from benchmarks.peer_cases import KAFKA_STREAMS, NAIVE
 from benchmarks.plot import draw
 from benchmarks.processes import cpu_s
@@ -200,3 +201,9 @@ def test_cpu_time_of_a_process_counts_work_and_not_sleep() -> None:
     while time.process_time() - slept_s < 0.3:
         pass
     assert cpu_s(pid) - before_s >= 0.2
+
+
+def test_the_hot_path_times_every_stage_of_what_a_worker_does() -> None:
+    taken = HotPath().run(records_of(256), 64)
+    assert tuple(taken) == STAGES
+    assert all(us > 0.0 for us in taken.values())
