@@ -118,7 +118,7 @@ def markdown_page(run: Run, picture: str = "") -> str:
     """The page of the documentation; `picture` is the name of an image beside it."""
     loads = [sample.load for samples in run.samples.values() for sample in samples]
     machine = run.machine
-    notes = [f"- {_plain(BY_NAME[name].title)}: {BY_NAME[name].note}" for name in run.samples if BY_NAME[name].note]
+    notes = [f"- {_plain(BY_NAME[name].title)} — {BY_NAME[name].note}" for name in run.samples if BY_NAME[name].note]
     return (
         PAGE.format(
             command=run.command,
@@ -173,7 +173,7 @@ def as_json(run: Run) -> dict[str, Any]:
 
 
 def _plain(title: str) -> str:
-    return title.strip("*").partition(":")[0]
+    return title.strip("*")
 
 
 def _line(cells: Sequence[str]) -> str:
