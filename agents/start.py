@@ -21,7 +21,7 @@ def start_app(settings: Settings, *, scorer: Scorer | None = None, sinks: Iterab
     Raises:
         FraudstreamError: the settings, the model or the embedded broker cannot be used; says why.
     """
-    from fraudstream.agents.build import create_app  # brings torch: wrong settings are told before it is loaded
+    from fraudstream.agents.build import create_app  # takes a second: wrong settings are told before it is loaded
     from fraudstream.detector import load_detector
 
     detector = load_detector(settings, scorer)

@@ -28,9 +28,8 @@ Int = Any
 
 def _source_hash() -> str:
     digest = hashlib.sha256(numba.__version__.encode())
-    for room in _ROOMS:
-        for path in sorted((_PACKAGE / room).glob("*.py")):
-            digest.update(path.read_bytes())
+    for path in (Path(__file__), *(path for room in _ROOMS for path in sorted((_PACKAGE / room).glob("*.py")))):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

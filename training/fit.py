@@ -18,15 +18,16 @@ from torch.nn import functional
 from fraudstream.errors import ModelError
 from fraudstream.features.catalogue import INPUT_WEIGHTS, model_inputs
 from fraudstream.features.engine import SEQUENCE_CATEGORY
-from fraudstream.score.autoencoder import Autoencoder, AutoencoderNetwork
+from fraudstream.score.autoencoder import Autoencoder
 from fraudstream.score.calibration import MemberWeights
 from fraudstream.score.ensemble import DEFAULT_WEIGHTS, Ensemble
 from fraudstream.score.forest import Forest
-from fraudstream.score.lstm import MAX_CATEGORIES, Lstm, LstmNetwork
+from fraudstream.score.lstm import MAX_CATEGORIES, Lstm
 from fraudstream.score.lstm_kernel import AMOUNT_BINS, HIDDEN
 from fraudstream.score.steps import GAP, HOUR_COS, HOUR_SIN, StepEncoder, Steps
 from fraudstream.score.transform import TailTransform
 from fraudstream.training.convert import from_sklearn
+from fraudstream.training.networks import AutoencoderNetwork, LstmNetwork, parameters_of
 
 FIT_ROWS = 100_000
 REFERENCE_ROWS = 40_000
@@ -117,9 +118,8 @@ def fit_autoencoder(inputs: NDArray[np.float32], seed: int, tell: Progress) -> A
         loss = functional.mse_loss(network(target), target)
         _step(optimiser, loss, AUTOENCODER_RATE, done)
         tell("autoencoder", done)
-    network.eval().requires_grad_(requires_grad=False)
     tell("autoencoder", 1.0)
-    return Autoencoder(transform, network)
+    return Autoencoder(transform, parameters_of(network))
 
 
 class LstmTask(nn.Module):
@@ -167,12 +167,12 @@ def fit_lstm(sequences: NDArray[np.uint32], seed: int, tell: Progress) -> Lstm:
         loss = task(numbers[part], category[part], targets[:, part], there[part])
         _step(optimiser, loss, LSTM_RATE, done)
         tell("lstm", done)
-    task.network.eval().requires_grad_(requires_grad=False)
 
-    untuned = Lstm(encoder, task.network, threshold=0.0)
+    parameters = parameters_of(task.network)
+    untuned = Lstm(encoder, parameters, threshold=0.0)
     surprise, _ = untuned.surprise(sequences)
     tell("lstm", 1.0)
-    return Lstm(encoder, task.network, float(np.quantile(surprise[:, -1], SURPRISE_QUANTILE)))
+    return Lstm(encoder, parameters, float(np.quantile(surprise[:, -1], SURPRISE_QUANTILE)))
 
 
 def _silence(_step: str, _done: float) -> None:

@@ -231,7 +231,7 @@ def _parts(directory: Path, data: bytes, weights: MemberWeights) -> tuple[Ensemb
         lstm = Lstm.from_tensors(_part(flat, "lstm"))
         scores, categories = flat["calibration.reference"], flat["calibration.category"]
         reference = Reference.from_tensors(_part(flat, "reference"))
-    except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:
         raise ModelMismatch(
             f"{directory / TENSOR_FILE}: expected the tensors of forest, autoencoder, lstm, calibration and reference "
             f"in format {FORMAT_VERSION}, got {type(error).__name__}: {error}; train a new model"

@@ -10,52 +10,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from fraudstream.score.autoencoder_kernel import NARROW, WIDE, AutoencoderWeights, residuals_of, weights_of
+from fraudstream.score.autoencoder_kernel import AutoencoderWeights, residuals_of, shapes_of, weights_of
+from fraudstream.score.parameters import Parameters, checked
 from fraudstream.score.transform import TailTransform
-
-
-class AutoencoderNetwork(nn.Module):
-    """inputs - 24 - 4 - 24 - inputs, tanh between.
-
-    Args:
-        inputs: number of model inputs.
-    """
-
-    cap: torch.Tensor
-    weight: torch.Tensor
-    """How much each input's residual counts."""
-
-    def __init__(self, inputs: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(inputs, WIDE), nn.Tanh(),
-            nn.Linear(WIDE, NARROW), nn.Tanh(),
-            nn.Linear(NARROW, WIDE), nn.Tanh(),
-            nn.Linear(WIDE, inputs),
-        )  # fmt: skip
-        self.register_buffer("cap", torch.full((inputs,), torch.inf))
-        self.register_buffer("weight", torch.ones(inputs))
-
-    def forward(self, surprise: torch.Tensor) -> torch.Tensor:
-        """Reconstruction of (rows, inputs) from their capped values."""
-        reconstruction: torch.Tensor = self.layers(torch.minimum(surprise, self.cap))
-        return reconstruction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Autoencoder:
-    """The transform and the network behind it."""
+    """The transform and the network behind it, `fraudstream.training.networks.AutoencoderNetwork`.
+
+    Raises:
+        ValueError: the parameters are not those of such a network.
+    """
 
     transform: TailTransform
-    network: AutoencoderNetwork
+    parameters: Parameters = field(repr=False)
     _weights: AutoencoderWeights = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_weights", weights_of(self.network))
+        checked("autoencoder", self.parameters, shapes_of(len(self.transform.knots)))
+        object.__setattr__(self, "_weights", weights_of(self.parameters))
 
     def score(self, inputs: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Anomaly score of each row, and what each input has to do with it.
@@ -73,28 +49,10 @@ class Autoencoder:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """What an artifact keeps."""
-        return {"transform": self.transform.knots, **network_tensors(self.network)}
+        return {"transform": self.transform.knots, **self.parameters}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, NDArray[Any]]) -> Autoencoder:
         """The reverse of `tensors`."""
-        tensors = dict(tensors)
-        transform = TailTransform(tensors.pop("transform"))
-        network = AutoencoderNetwork(len(transform.knots))
-        load_network(network, tensors)
-        return cls(transform, network)
-
-
-def network_tensors(network: nn.Module) -> dict[str, NDArray[Any]]:
-    """Parameters and buffers of a network as arrays, named as torch names them."""
-    return {name: tensor.detach().numpy().copy() for name, tensor in network.state_dict().items()}
-
-
-def load_network(network: nn.Module, tensors: dict[str, NDArray[Any]]) -> None:
-    """Fills a network and makes it ready for scoring.
-
-    Raises:
-        RuntimeError: a tensor is missing, unknown, or has another shape.
-    """
-    network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
-    network.eval().requires_grad_(requires_grad=False)
+        parameters = dict(tensors)
+        return cls(TailTransform(parameters.pop("transform")), parameters)

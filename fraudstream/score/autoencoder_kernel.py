@@ -1,18 +1,20 @@
-"""The autoencoder's way from surprise to residuals, compiled; `AutoencoderNetwork` in autoencoder.py is its definition.
+"""The autoencoder's way from surprise to residuals, compiled; `AutoencoderNetwork` in
+training/networks.py is its definition.
 
 Row by row, so that a row's bits depend on the row alone, whatever batch it comes in.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fraudstream.compiled import Int, vectorised
 from fraudstream.score.exponential import add_products, exp_of
+from fraudstream.score.parameters import Parameters
 
 WIDE, NARROW = 24, 4
 
@@ -49,9 +51,17 @@ class AutoencoderWeights(NamedTuple):
     decode_bias: Floats
 
 
-def weights_of(network: torch.nn.Module) -> AutoencoderWeights:
-    """Reads an `AutoencoderNetwork`; what goes through tanh counts twice, because tanh(x) = 1 - 2 / (1 + exp(2 x))."""
-    of = {name: tensor.detach().numpy() for name, tensor in network.state_dict().items()}
+def shapes_of(inputs: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters of a network that reads so many inputs, named as torch names them."""
+    widths = (inputs, WIDE, NARROW, WIDE, inputs)
+    shapes: dict[str, tuple[int, ...]] = {"cap": (inputs,), "weight": (inputs,)}
+    for layer, (reads, gives) in enumerate(pairwise(widths)):
+        shapes |= {f"layers.{2 * layer}.weight": (gives, reads), f"layers.{2 * layer}.bias": (gives,)}
+    return shapes
+
+
+def weights_of(of: Parameters) -> AutoencoderWeights:
+    """Reads the parameters; what goes through tanh counts twice, because tanh(x) = 1 - 2 / (1 + exp(2 x))."""
     weights = [of["cap"], of["weight"]]
     for layer, factor in ((0, _TWO), (2, _TWO), (4, _TWO), (6, _ONE)):
         inputs_first = of[f"layers.{layer}.weight"].T * factor

@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from fraudstream.compiled import compiled
-from fraudstream.score.autoencoder import load_network, network_tensors
-from fraudstream.score.lstm_kernel import AMOUNT_BINS, EMBEDDING, HEAD, HIDDEN, LstmWeights, surprise_of, weights_of
-from fraudstream.score.steps import STEP_NUMBERS, StepEncoder
+from fraudstream.score.lstm_kernel import LstmWeights, shapes_of, surprise_of, weights_of
+from fraudstream.score.parameters import Parameters, checked
+from fraudstream.score.steps import StepEncoder
 
 MAX_CATEGORIES = 64
 SESSION_S = 5 * 86_400.0
@@ -29,53 +27,26 @@ ALLOWANCE = 0.2
 """Twice the mean excess: a tenth of the surprises exceeds the threshold, in an exponential distribution by one nat."""
 
 
-class LstmNetwork(nn.Module):
-    """One LSTM layer over the steps, and a head for the amount of the step that follows.
-
-    Args:
-        categories: size of the vocabulary, the unknown one not counted.
-    """
-
-    def __init__(self, categories: int) -> None:
-        super().__init__()
-        self.categories = nn.Embedding(categories + 1, EMBEDDING)
-        self.recurrent = nn.LSTM(STEP_NUMBERS + EMBEDDING, HIDDEN, batch_first=True)
-        self.from_history = nn.Linear(HIDDEN, HEAD)
-        self.from_circumstances = nn.Linear(STEP_NUMBERS - 1 + EMBEDDING, HEAD)
-        self.amount = nn.Linear(HEAD, AMOUNT_BINS)
-
-    def forward(self, numbers: torch.Tensor, category: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Predicts each step but the first from the steps before it and from its own category, hour and gap.
-
-        Args:
-            numbers: (rows, steps, STEP_NUMBERS).
-            category: (rows, steps).
-
-        Returns:
-            (rows, steps - 1, HIDDEN) state before each step, (rows, steps - 1, AMOUNT_BINS) logits of its amount.
-        """
-        steps = torch.cat([numbers, self.categories(category)], 2)
-        history, _ = self.recurrent(steps[:, :-1])
-        circumstances = self.from_circumstances(steps[:, 1:, 1:])  # all but the amount, which is to be predicted
-        logits: torch.Tensor = self.amount(torch.relu(self.from_history(history) + circumstances))
-        return history, logits
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Lstm:
     """The encoder, the network behind it, and from which surprise on an amount counts.
 
     Attributes:
+        parameters: of a `fraudstream.training.networks.LstmNetwork`.
         threshold: training quantile of -log P(amount >= a), in nats.
+
+    Raises:
+        ValueError: the parameters are not those of such a network, with a place for each of the encoder's categories.
     """
 
     encoder: StepEncoder
-    network: LstmNetwork
+    parameters: Parameters = field(repr=False)
     threshold: float
     _weights: LstmWeights = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_weights", weights_of(self.network))
+        checked("lstm", self.parameters, shapes_of(len(self.encoder.vocabulary)))
+        object.__setattr__(self, "_weights", weights_of(self.parameters))
 
     def score(self, sequences: NDArray[np.uint32]) -> NDArray[np.float64]:
         """Anomaly score of each row: surprise of its amount, and of the recent ones before it.
@@ -89,16 +60,7 @@ class Lstm:
         return scores
 
     def surprise(self, sequences: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """-log P(amount >= a) of every step but the first, (n, steps - 1) in nats, and the steps' ages in seconds.
-
-        Raises:
-            ValueError: the encoder knows more categories than the network.
-        """
-        if len(self.encoder.vocabulary) >= self.network.categories.num_embeddings:
-            raise ValueError(
-                f"lstm: expected a place for each of {len(self.encoder.vocabulary)} categories and the unknown one, "
-                f"got {self.network.categories.num_embeddings}"
-            )
+        """-log P(amount >= a) of every step but the first, (n, steps - 1) in nats, and the steps' ages in seconds."""
         steps = self.encoder(sequences)
         surprise = np.empty((len(sequences), max(sequences.shape[1] - 1, 0)))
         surprise_of(steps.numbers, steps.category, steps.amount_bin, *self._weights, surprise)
@@ -107,17 +69,15 @@ class Lstm:
     def tensors(self) -> dict[str, NDArray[Any]]:
         """What an artifact keeps."""
         own = {"threshold": np.array([self.threshold])}
-        return {**own, **self.encoder.tensors(), **network_tensors(self.network)}
+        return {**own, **self.encoder.tensors(), **self.parameters}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, NDArray[Any]]) -> Lstm:
         """The reverse of `tensors`."""
-        tensors = dict(tensors)
-        encoder = StepEncoder(tensors.pop("vocabulary"), tensors.pop("scale"))
-        threshold = float(tensors.pop("threshold")[0])
-        network = LstmNetwork(len(encoder.vocabulary))
-        load_network(network, tensors)
-        return cls(encoder, network, threshold)
+        parameters = dict(tensors)
+        encoder = StepEncoder(parameters.pop("vocabulary"), parameters.pop("scale"))
+        threshold = float(parameters.pop("threshold")[0])
+        return cls(encoder, parameters, threshold)
 
 
 @compiled

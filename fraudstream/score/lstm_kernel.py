@@ -1,4 +1,5 @@
-"""The LSTM's way from encoded steps to surprise, compiled; `LstmNetwork` in lstm.py is its definition.
+"""The LSTM's way from encoded steps to surprise, compiled; `LstmNetwork` in training/networks.py is its
+definition.
 
 Row by row, so that a row's bits depend on the row alone, whatever batch it comes in. A category's part of a sum is
 looked up in a table that was made when the model was loaded.
@@ -10,11 +11,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fraudstream.compiled import Int, vectorised
 from fraudstream.score.exponential import add_products, exp_of
+from fraudstream.score.parameters import Parameters
 from fraudstream.score.steps import STEP_NUMBERS
 
 HIDDEN = 24
@@ -54,13 +55,31 @@ class LstmWeights(NamedTuple):
     amount_bias: Floats
 
 
-def weights_of(network: torch.nn.Module) -> LstmWeights:
-    """Reads an `LstmNetwork`.
+def shapes_of(categories: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters of a network that knows so many categories, named as torch names them."""
+    step = STEP_NUMBERS + EMBEDDING
+    return {
+        "categories.weight": (categories + 1, EMBEDDING),
+        "recurrent.weight_ih_l0": (_GATES, step),
+        "recurrent.weight_hh_l0": (_GATES, HIDDEN),
+        "recurrent.bias_ih_l0": (_GATES,),
+        "recurrent.bias_hh_l0": (_GATES,),
+        "from_history.weight": (HEAD, HIDDEN),
+        "from_history.bias": (HEAD,),
+        "from_circumstances.weight": (HEAD, step - 1),
+        "from_circumstances.bias": (HEAD,),
+        "amount.weight": (AMOUNT_BINS, HEAD),
+        "amount.bias": (AMOUNT_BINS,),
+    }
+
+
+def weights_of(parameters: Parameters) -> LstmWeights:
+    """Reads the parameters.
 
     Sums over an embedding are made in double precision: they are made once. The cell gates count twice, because
     tanh(x) = 2 sigmoid(2 x) - 1, and the gates' signs are turned, as sigmoid needs them; neither loses a bit.
     """
-    of = {name: tensor.detach().numpy().astype(np.float64) for name, tensor in network.state_dict().items()}
+    of = {name: array.astype(np.float64) for name, array in parameters.items()}
     step, embedding = of["recurrent.weight_ih_l0"], of["categories.weight"]
     turned = -np.repeat([1.0, 1.0, 2.0, 1.0], HIDDEN)
     bias = of["recurrent.bias_ih_l0"] + of["recurrent.bias_hh_l0"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,18 @@ from hypothesis import strategies as st
 from fraudstream.features.catalogue import MODEL_INPUTS, model_inputs
 from fraudstream.score.autoencoder import Autoencoder
 from fraudstream.score.transform import KNOTS, SMALLEST_TAIL, TailTransform
+from fraudstream.training.networks import AutoencoderNetwork, fill
 from tests.fitted import small_ensemble, small_stream
 
 STEP = -math.log(SMALLEST_TAIL) / (KNOTS - 1)
 """Knots are this far apart: half of it is what a surprise may be off by, all of it next to a tie."""
+
+
+def network_of(autoencoder: Autoencoder) -> AutoencoderNetwork:
+    """As torch computes it."""
+    network = AutoencoderNetwork(len(MODEL_INPUTS))
+    fill(network, autoencoder.parameters)
+    return network
 
 
 def naive_surprise(sample: list[float], value: float) -> float:
@@ -65,7 +74,7 @@ def test_less_than_expected_adds_nothing() -> None:
     autoencoder = small_ensemble().autoencoder
     inputs = model_inputs(small_stream().features[2000:2300])
     surprise = autoencoder.transform(inputs)
-    expected = autoencoder.network(torch.from_numpy(surprise)).numpy()
+    expected = network_of(autoencoder)(torch.from_numpy(surprise)).numpy()
     _, residual = autoencoder.score(inputs)
     clearly_less = surprise < expected - 1e-3
     assert 0.1 < clearly_less.mean() < 0.9
@@ -76,7 +85,7 @@ def test_the_kernel_says_what_the_network_says() -> None:
     """Against the network in double precision; torch itself in single precision is off by as much."""
     autoencoder = small_ensemble().autoencoder
     inputs = model_inputs(small_stream().features[:1500])
-    surprise, exact = torch.from_numpy(autoencoder.transform(inputs)).double(), copy.deepcopy(autoencoder.network)
+    surprise, exact = torch.from_numpy(autoencoder.transform(inputs)).double(), network_of(autoencoder)
     with torch.inference_mode():
         excess = (surprise - exact.double()(surprise).clamp(min=0.0)).clamp(min=0.0).square() * exact.weight
     scores, residual = autoencoder.score(inputs)
@@ -102,7 +111,7 @@ def test_what_lies_above_the_cap_counts_in_full() -> None:
     for column in range(len(MODEL_INPUTS)):
         higher, highest = inputs.copy(), inputs.copy()
         knots = autoencoder.transform.knots[column]
-        above = np.flatnonzero(np.arange(KNOTS) * STEP > float(autoencoder.network.cap[column]) + STEP)
+        above = np.flatnonzero(np.arange(KNOTS) * STEP > float(autoencoder.parameters["cap"][column]) + STEP)
         if len(np.unique(knots[above])) < 2:
             continue  # an input that is nearly always the same has no room above its cap
         higher[:, column], highest[:, column] = np.unique(knots[above])[[0, -1]]
@@ -133,5 +142,20 @@ def test_tensors_bring_the_same_autoencoder_back() -> None:
     again = Autoencoder.from_tensors(autoencoder.tensors())
     for found, expected in zip(again.score(inputs), autoencoder.score(inputs), strict=True):
         np.testing.assert_array_equal(found, expected)
-    assert not any(parameter.requires_grad for parameter in again.network.parameters())
-    assert torch.equal(again.network.cap, autoencoder.network.cap)
+    for name, parameter in autoencoder.parameters.items():
+        np.testing.assert_array_equal(again.parameters[name], parameter)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda tensors: tensors.pop("layers.2.bias"), r"\['layers.2.bias'\] missing"),
+        (lambda tensors: tensors.update(more=np.zeros(1)), r"\['more'\] unknown"),
+        (lambda tensors: tensors.update(cap=np.zeros(3)), r"cap of shape"),
+    ],
+)
+def test_tensors_of_another_network_are_refused(harm: Callable[[dict[str, Any]], object], said: str) -> None:
+    tensors = small_ensemble().autoencoder.tensors()
+    harm(tensors)
+    with pytest.raises(ValueError, match=said):
+        Autoencoder.from_tensors(tensors)

@@ -46,8 +46,15 @@ class BatchDependentLstm(Lstm):
         return super().score(sequences) * (1.0 + 1e-15 * len(sequences))
 
 
+class RaisingLstm(Lstm):
+    """What a member does that meets a sequence for which it was not made."""
+
+    def score(self, sequences: NDArray[np.uint32]) -> NDArray[np.float64]:
+        raise IndexError(f"{len(sequences)} sequences of another kind")
+
+
 def broken(member: str, ensemble: Ensemble) -> dict[str, Any]:
-    """The ensemble's members, one of them damaged: NaN where it computes, or tensors of shapes that do not fit."""
+    """The ensemble's members, one of them damaged: NaN where it computes, or an error."""
     parts: dict[str, Any] = {"forest": ensemble.forest, "autoencoder": ensemble.autoencoder, "lstm": ensemble.lstm}
     if member == "forest":
         parts["forest"] = replace(ensemble.forest, path=np.full_like(ensemble.forest.path, np.nan))
@@ -58,8 +65,8 @@ def broken(member: str, ensemble: Ensemble) -> dict[str, Any]:
         }
         parts["autoencoder"] = Autoencoder.from_tensors(tensors)
     else:
-        encoder = replace(ensemble.lstm.encoder, vocabulary=np.arange(1, 65_536, dtype=np.uint32))
-        parts["lstm"] = replace(ensemble.lstm, encoder=encoder)  # categories that the network has no place for
+        lstm = ensemble.lstm
+        parts["lstm"] = RaisingLstm(lstm.encoder, lstm.parameters, lstm.threshold)
     return parts
 
 
@@ -112,7 +119,7 @@ def test_warm_up_accepts_this_machine() -> None:
 
 def test_a_machine_on_which_the_batch_matters_is_refused() -> None:
     whole = small_ensemble()
-    lstm = BatchDependentLstm(whole.lstm.encoder, whole.lstm.network, whole.lstm.threshold)
+    lstm = BatchDependentLstm(whole.lstm.encoder, whole.lstm.parameters, whole.lstm.threshold)
     ensemble = Ensemble(whole.forest, whole.autoencoder, lstm, whole.calibration.reference)
     with pytest.raises(ModelError, match="same score for a transaction in any batch"):
         ensemble.warm_up()

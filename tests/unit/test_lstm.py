@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import numpy as np
@@ -20,6 +19,7 @@ from fraudstream.features.engine import (
 from fraudstream.score.lstm import Lstm
 from fraudstream.score.lstm_kernel import AMOUNT_BINS
 from fraudstream.score.steps import AMOUNT, GAP, HOUR_COS, HOUR_SIN, IS_THERE, UNKNOWN_CATEGORY, StepEncoder
+from fraudstream.training.networks import LstmNetwork, fill
 from tests.fitted import small_ensemble, small_stream
 
 DAY_S = 86_400
@@ -31,6 +31,13 @@ def history(*steps: tuple[int, int, int]) -> NDArray[np.uint32]:
     sequence = np.zeros((1, SEQUENCE_STEPS, SEQUENCE_COLUMNS), np.uint32)
     sequence[0, SEQUENCE_STEPS - len(steps) :] = steps
     return sequence
+
+
+def network_of(lstm: Lstm) -> LstmNetwork:
+    """As torch computes it."""
+    network = LstmNetwork(len(lstm.encoder.vocabulary))
+    fill(network, lstm.parameters)
+    return network
 
 
 def usual_category(lstm: Lstm) -> int:
@@ -49,7 +56,7 @@ def naive_surprise(lstm: Lstm, sequence: NDArray[np.uint32]) -> list[float]:
     """-log P(amount >= a) of each step but the first, bin by bin in Python."""
     steps = lstm.encoder(sequence)
     with torch.inference_mode():
-        _, logits = lstm.network(torch.from_numpy(steps.numbers), torch.from_numpy(steps.category))
+        _, logits = network_of(lstm)(torch.from_numpy(steps.numbers), torch.from_numpy(steps.category))
     low, width = lstm.encoder.scale[4:]
     found = []
     for step, row in enumerate(logits[0].double().tolist(), start=1):
@@ -103,7 +110,7 @@ def test_the_kernel_says_what_the_network_says() -> None:
     """Against the network in double precision; torch itself in single precision is off by as much."""
     lstm = small_ensemble().lstm
     sequences = small_stream().sequences[:1500]
-    steps, exact = lstm.encoder(sequences), copy.deepcopy(lstm.network).double()
+    steps, exact = lstm.encoder(sequences), network_of(lstm).double()
     with torch.inference_mode():
         _, logits = exact(torch.from_numpy(steps.numbers).double(), torch.from_numpy(steps.category))
     chances = torch.softmax(logits, 2).numpy()

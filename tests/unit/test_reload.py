@@ -9,7 +9,9 @@ import math
 import weakref
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents.reload import ModelReload
@@ -17,7 +19,6 @@ from fraudstream.agents.scoring import SLICE_RECORDS, Scoring
 from fraudstream.detector import load_detector, warm_up
 from fraudstream.score.artifact import DEFAULT_MODEL, TENSOR_FILE
 from fraudstream.score.ensemble import Ensemble
-from fraudstream.score.lstm import LstmNetwork
 from fraudstream.score.promotions import Promotions
 from fraudstream.score.registry import PROMOTED_FILE, Registry
 from fraudstream.settings import Settings, load_settings
@@ -42,10 +43,11 @@ def scoring_with(settings: Settings) -> Scoring:
     return scoring_of(load_detector(settings), producers, MemoryStore())
 
 
-def lstm_network(scoring: Scoring) -> LstmNetwork:
+def parameter_of(scoring: Scoring) -> NDArray[np.float32]:
+    """Something that lives as long as the model does."""
     ensemble = scoring.detector.ensemble
     assert isinstance(ensemble, Ensemble)
-    return ensemble.lstm.network
+    return ensemble.lstm.parameters["amount.weight"]
 
 
 async def test_the_replaced_model_does_not_stay_in_memory(
@@ -56,14 +58,14 @@ async def test_the_replaced_model_does_not_stay_in_memory(
     scoring.hand_over(chunk_of(0))
     await scoring.take()
     reload = ModelReload(settings, scoring, Metrics())
-    replaced = weakref.ref(lstm_network(scoring))
+    replaced = weakref.ref(parameter_of(scoring))
     gc.disable()  # by its references alone: a collector does not look at what is frozen
     try:
         for number in (1, 2):
             await asyncio.to_thread(registry.promote, str(other_model(tmp_path / f"model-{number}", number)))
             assert await reload.look()
             assert replaced() is None
-            replaced = weakref.ref(lstm_network(scoring))
+            replaced = weakref.ref(parameter_of(scoring))
     finally:
         gc.enable()
         gc.unfreeze()
