@@ -50,7 +50,7 @@ ONLY_IN = {
     frozenset({"rocksdict"}): {"tables", "agents"},
     frozenset({"aiohttp"}): {"adapters", "web", "agents", "cli"},
     frozenset({"pandas", "polars", "pyarrow"}): {"training", "library"},
-    frozenset({"sklearn"}): {"training"},
+    frozenset({"sklearn", "torch"}): {"training"},
     frozenset({"hypothesis"}): {"testing"},
     frozenset({"swagger_ui_bundle"}): {"web"},
     frozenset({"click", "rich"}): {"cli"},
