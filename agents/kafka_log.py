@@ -8,6 +8,8 @@ import time
 import aiokafka
 from aiokafka.errors import KafkaError
 
+from fraudstream.adapters.kafka_client import is_collected
+
 SAID_EVERY_S = 10.0
 MOST_COMPLAINTS = 1_000
 
@@ -21,7 +23,7 @@ class OnceInAWhile(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is logged."""
-        if record.levelno < logging.WARNING:
+        if record.levelno < logging.WARNING or is_collected():
             return True
         complaint, now_s = (record.name, str(record.msg)), time.monotonic()
         passed_s, held_back = self._passed.get(complaint, (-SAID_EVERY_S, 0))

@@ -107,15 +107,21 @@ async def broker_answers(settings: Settings, bootstrap: str) -> bool:
 @contextmanager
 def collected_log() -> Iterator[list[str]]:
     """Keeps what aiokafka logs instead of printing it: it logs the reason of a failure and raises without it."""
-    collector = _Collector()
-    logger = logging.getLogger("aiokafka")
-    propagate, logger.propagate = logger.propagate, False
+    collector, logger = _Collector(), logging.getLogger("aiokafka")
+    _collectors.append(collector)
     logger.addHandler(collector)
+    logger.propagate = False
     try:
         yield collector.said
     finally:
         logger.removeHandler(collector)
-        logger.propagate = propagate
+        _collectors.remove(collector)
+        logger.propagate = not _collectors  # others may be collecting, and may end later
+
+
+def is_collected() -> bool:
+    """Whether somebody wants to hear all that aiokafka logs."""
+    return bool(_collectors)
 
 
 def unreachable(bootstrap: str, said: str) -> str:
@@ -134,6 +140,9 @@ class _Collector(logging.Handler):
         if text.endswith(": ") and isinstance(record.args, tuple):
             text += type(record.args[-1]).__name__  # a connection cut in the handshake has no text, only a kind
         self.said.append(text)
+
+
+_collectors: list[_Collector] = []
 
 
 def _host_and_port(server: str) -> tuple[str, int]:

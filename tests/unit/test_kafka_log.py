@@ -7,6 +7,7 @@ import logging
 import pytest
 from aiokafka.errors import ProducerFenced
 
+from fraudstream.adapters.kafka_client import collected_log
 from fraudstream.agents import kafka_log
 from fraudstream.agents.kafka_log import NotOfTheClients, OnceInAWhile
 
@@ -38,3 +39,27 @@ def test_of_forgotten_futures_only_those_of_the_kafka_clients_are_held_back() ->
     assert not forgotten.filter(record(logging.ERROR, "Future exception was never retrieved", error=ProducerFenced()))
     assert forgotten.filter(record(logging.ERROR, "Future exception was never retrieved", error=ValueError()))
     assert forgotten.filter(record(logging.ERROR, "Task exception was never retrieved", error=ProducerFenced()))
+
+
+def test_whoever_collects_hears_what_is_held_back_from_the_log() -> None:
+    once, logger = OnceInAWhile(), logging.getLogger("aiokafka.conn")
+    logger.addFilter(once)
+    try:
+        for _ in range(2):
+            with collected_log() as said:
+                logger.error("the same reason again")
+            assert said == ["the same reason again"]
+    finally:
+        logger.removeFilter(once)
+
+
+def test_collecting_side_by_side_leaves_the_log_as_it_was() -> None:
+    logger = logging.getLogger("aiokafka")
+    first, second = collected_log(), collected_log()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not logger.propagate
+    second.__exit__(None, None, None)
+    assert logger.propagate
+    assert logger.handlers == []
