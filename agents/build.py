@@ -196,7 +196,7 @@ def create_app(
     app.outage = Outage(
         app.scoring,
         membership,
-        producers.waiting_s,
+        producers,
         app.worker.misses_source,
         lambda: check_topics(settings, bootstrap, worker_topics(settings)),
     )

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.membership import Membership
+from fraudstream.agents.producers import Producers
 from fraudstream.agents.scoring import Scoring, give_up
 from fraudstream.errors import BrokerError, said
 from fraudstream.topics import TopicProblem
@@ -34,7 +35,7 @@ class Outage:
     Args:
         scoring: whose batches are sent.
         membership: of the consumer group.
-        waiting_s: for how long Kafka has not taken what was sent, 0 where it does.
+        producers: that send them.
         misses_source: whether the broker no longer tells of the topic that is read.
         check_topics: what is wrong with the worker's topics; raises BrokerError while no broker answers.
     """
@@ -43,13 +44,13 @@ class Outage:
         self,
         scoring: Scoring,
         membership: Membership,
-        waiting_s: Callable[[], float],
+        producers: Producers,
         misses_source: Callable[[], bool],
         check_topics: Callable[[], Awaitable[Sequence[TopicProblem]]],
     ) -> None:
         self._scoring = scoring
         self._membership = membership
-        self._waiting_s = waiting_s
+        self._producers = producers
         self._misses_source = misses_source
         self._check_topics = check_topics
         self._anew_s = -ANEW_EVERY_S
@@ -65,7 +66,7 @@ class Outage:
 
     async def look(self) -> None:
         """Looks once."""
-        waiting_s = self._waiting_s()
+        waiting_s = self._producers.waiting_s()
         if waiting_s < self._longest_s:
             if self._said_s:
                 log.info("Kafka takes again what is sent, after %.0f s", self._longest_s)
@@ -79,6 +80,9 @@ class Outage:
             await self._refuse_bad_topics()
         elif self._misses_source():
             await self._refuse_bad_topics()
+        if self._producers.is_too_old() and await self._refuse_bad_topics():
+            # Brokers are back and will end that transaction; to be told so by them can take ten seconds and more.
+            self._producers.wait_no_longer()
 
     def begin_anew(self, error: Exception) -> None:
         """Goes on from the last checkpoint: in this process, or in the next where the fault does not pass.

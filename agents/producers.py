@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import aiokafka
@@ -47,10 +47,23 @@ class PartitionProducer:
         self._sent: list[asyncio.Future[Any]] = []
         self._opened_s: float | None = None
         self._asked_s: float | None = None
+        self._patience: asyncio.Timeout | None = None
 
     def waiting_s(self) -> float:
         """For how long the broker has not answered; 0 where nothing is asked of it."""
         return 0.0 if self._asked_s is None else time.monotonic() - self._asked_s
+
+    def is_too_old(self) -> bool:
+        """Whether what is asked of the broker belongs to a transaction that it will end, or has ended, for its age."""
+        return self._asked_s is not None and self._open_s() > transaction_timeout_s(self._settings)
+
+    def wait_no_longer(self) -> None:
+        """Ends what is asked of the broker with a BrokerError."""
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
+
+    def _open_s(self) -> float:
+        return 0.0 if self._opened_s is None else time.monotonic() - self._opened_s
 
     async def send(self, topic: str, messages: Iterable[Message]) -> list[asyncio.Future[Any]]:
         """Sends whole batches to this partition's number; they are awaited by `commit`.
@@ -59,7 +72,7 @@ class PartitionProducer:
             Fenced: another worker owns the partition.
             BrokerError: the broker refuses, or has ended the transaction.
         """
-        with self._asking():
+        async with self._asking():
             if self._opened_s is None:
                 await self._producer.begin_transaction()
                 self._opened_s = time.monotonic()
@@ -98,7 +111,7 @@ class PartitionProducer:
         """
         last_offset = -1
         written = await self.send(changelog, [(key, record, []) for key, record in profiles])
-        with self._asking():
+        async with self._asking():
             await asyncio.gather(*self._sent)
             self._sent.clear()
             if written:
@@ -110,27 +123,30 @@ class PartitionProducer:
             self._opened_s = None
         return last_offset
 
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
         """Notes how long the broker takes, and turns the client's errors into ours."""
         self._asked_s = time.monotonic()
         try:
-            yield
-        except ProducerFenced as error:
-            open_s = 0.0 if self._opened_s is None else time.monotonic() - self._opened_s
+            async with asyncio.timeout(None) as self._patience:
+                yield
+        except (ProducerFenced, TimeoutError) as error:
             # The broker answers both with the same word; but it ends no transaction before its time.
-            if open_s > transaction_timeout_s(self._settings):
+            open_s, granted_s = self._open_s(), transaction_timeout_s(self._settings)
+            if open_s > granted_s:
                 raise BrokerError(
-                    f"the broker has ended a transaction of partition {self.partition} that was open for {open_s:.0f} "
-                    f"s, longer than the {transaction_timeout_s(self._settings):.0f} s that it grants"
+                    f"the broker ends a transaction of partition {self.partition} that was open for {open_s:.0f} s, "
+                    f"longer than the {granted_s:.0f} s that it grants"
                 ) from error
+            if isinstance(error, TimeoutError):
+                raise BrokerError(f"expected the broker to take what was sent, got: {said(error)}") from error
             raise Fenced("another worker has taken over a partition of this one") from error
-        except (KafkaError, TimeoutError) as error:
+        except KafkaError as error:
             is_clock = isinstance(error, InvalidTimestampError)
             hint = "; this machine's clock and the broker's differ, see `fraudstream topics check`" if is_clock else ""
             raise BrokerError(f"expected the broker to take what was sent, got: {said(error)}{hint}") from error
         finally:
-            self._asked_s = None
+            self._asked_s = self._patience = None
 
     async def stop(self) -> None:
         """Lets the producer go; an open transaction is aborted."""
@@ -163,6 +179,16 @@ class Producers:
     def waiting_s(self) -> float:
         """For how long the broker has not answered any of them; 0 where nothing is asked of it."""
         return max((producer.waiting_s() for producer in self._by_partition.values()), default=0.0)
+
+    def is_too_old(self) -> bool:
+        """Whether one of them waits with a transaction that the broker will end, or has ended, for its age."""
+        return any(producer.is_too_old() for producer in self._by_partition.values())
+
+    def wait_no_longer(self) -> None:
+        """Ends, with a BrokerError, what those ask that wait in vain."""
+        for producer in self._by_partition.values():
+            if producer.is_too_old():
+                producer.wait_no_longer()
 
     async def take_over(self, partitions: set[int]) -> None:
         """Owns exactly these partitions and fences whoever wrote for them before.

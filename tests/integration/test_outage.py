@@ -226,7 +226,7 @@ async def test_a_transaction_that_the_broker_has_ended_costs_no_worker(
         await asyncio.sleep(CLEANUP_S + 3)
         worker.resume()
         await stream.until_committed(JUDGED_WITHIN_S, worker)
-        assert "the broker has ended a transaction of partition" in worker.log_text(), worker.tail()
+        assert "the broker ends a transaction of partition" in worker.log_text(), worker.tail()
         await stream.send(200)
         await stream.until_committed(JUDGED_WITHIN_S, worker)
         assert await asyncio.to_thread(worker.stop) == 0, worker.tail()

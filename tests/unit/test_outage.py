@@ -27,11 +27,22 @@ class Worker:
     joined: int = 0
     answers: bool = True
     waits_s: float = 0.0
+    is_old: bool = False
+    ended: int = 0
     misses_source: bool = False
     problems: tuple[TopicProblem, ...] = ()
 
     def rejoin(self) -> None:
         self.joined += 1
+
+    def waiting_s(self) -> float:
+        return self.waits_s
+
+    def is_too_old(self) -> bool:
+        return self.is_old
+
+    def wait_no_longer(self) -> None:
+        self.ended += 1
 
     async def check(self) -> tuple[TopicProblem, ...]:
         if not self.answers:
@@ -52,14 +63,12 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 @pytest.fixture
 def outage(worker: Worker) -> Outage:
-    return Outage(
-        cast(Any, worker), cast(Any, worker), lambda: worker.waits_s, lambda: worker.misses_source, worker.check
-    )
+    return Outage(cast(Any, worker), cast(Any, worker), cast(Any, worker), lambda: worker.misses_source, worker.check)
 
 
 async def test_the_group_is_joined_again_as_soon_as_a_broker_answers(worker: Worker, outage: Outage) -> None:
     worker.answers = False
-    outage.begin_anew(BrokerError("the broker has ended a transaction"))
+    outage.begin_anew(BrokerError("the broker ends a transaction"))
     await asyncio.sleep(0.05)
     assert worker.joined == 0
     worker.answers = True
@@ -69,7 +78,7 @@ async def test_the_group_is_joined_again_as_soon_as_a_broker_answers(worker: Wor
 
 async def test_a_rebalance_that_comes_first_is_enough(worker: Worker, outage: Outage) -> None:
     worker.answers = False
-    outage.begin_anew(BrokerError("the broker has ended a transaction"))
+    outage.begin_anew(BrokerError("the broker ends a transaction"))
     await asyncio.sleep(0.02)
     worker.is_lost, worker.answers = False, True
     await asyncio.sleep(0.05)
@@ -93,6 +102,16 @@ async def test_a_topic_that_has_gone_is_not_waited_for(worker: Worker, outage: O
     worker.waits_s, worker.misses_source = 0.0, True
     with pytest.raises(EndedError, match="topic verdicts: missing; create it"):
         await outage.look()
+
+
+async def test_a_transaction_that_the_broker_will_end_is_waited_for_only_while_no_broker_answers(
+    worker: Worker, outage: Outage
+) -> None:
+    worker.waits_s, worker.answers = 31.0, False
+    for is_old, answers, ended in ((False, False, 0), (True, False, 0), (False, True, 0), (True, True, 1)):
+        worker.is_old, worker.answers = is_old, answers
+        await outage.look()
+        assert worker.ended == ended
 
 
 async def test_an_outage_is_told_when_it_begins_now_and_then_and_when_it_is_over(

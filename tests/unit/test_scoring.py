@@ -197,7 +197,7 @@ class LostProducer(LedgerProducer):
 
     async def commit(self, changelog: str, profiles: Sequence[tuple[bytes, bytes]], next_offset: int) -> int:
         if self.is_away:
-            raise BrokerError("the broker has ended a transaction")
+            raise BrokerError("the broker ends a transaction")
         return await super().commit(changelog, profiles, next_offset)
 
 
