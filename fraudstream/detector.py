@@ -94,11 +94,11 @@ def try_out(detector: Detector) -> None:
     process(detector, [_Probe()], lambda _partition, _key: EMPTY)
 
 
-def time_predictions(detector: Detector, count: int) -> list[float]:
-    """Judges a made-up payment so often; returns the seconds of each, from bytes to verdict."""
-    taken_s = []
-    for _ in range(count):
-        started_s = time.perf_counter()
+def time_predictions(detector: Detector, seconds: float) -> list[float]:
+    """Judges made-up payments, one after the other, for so long; returns the seconds of each, from bytes to verdict."""
+    taken_s: list[float] = []
+    ends_s = time.perf_counter() + seconds
+    while (started_s := time.perf_counter()) < ends_s:
         process(detector, [_Probe()], lambda _partition, _key: EMPTY)
         taken_s.append(time.perf_counter() - started_s)
     return taken_s

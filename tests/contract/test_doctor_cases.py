@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fraudstream.cli.check import Check
-from fraudstream.cli.doctor_capacity import MIB, memory_check, prediction_check
+from fraudstream.cli.doctor_capacity import MIB, as_asked, memory_check, prediction_check
 from fraudstream.score.artifact import DEFAULT_MODEL
 from fraudstream.settings import Settings
 
@@ -89,6 +89,10 @@ def test_a_process_that_has_to_wait_for_the_cpu(tmp_path: Path) -> None:
     limited = re.sub(r"; the CPU limit of .* meanwhile", "", hindered.found)
     assert any(plain(limited) in text for text in shown("prediction"))
     assert hindered.todo
+
+
+def test_whoever_would_have_asked_meanwhile_counts_as_well() -> None:
+    assert list(as_asked([0.0005, 0.0035])) == pytest.approx([0.0005, 0.0035, 0.0025, 0.0015, 0.0005])
 
 
 def test_a_cpu_limit_that_stopped_the_process_is_named() -> None:
