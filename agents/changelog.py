@@ -16,7 +16,9 @@ from fraudstream.settings import Settings
 from fraudstream.tables.store import ProfileStore
 
 FETCH_TIMEOUT_MS = 500
-FETCH_BYTES = 8 * 1024 * 1024
+FETCH_BYTES = 2 * 1024 * 1024
+"""Of each partition at a time: the client copies what comes several times, and four times as much no longer fits into
+the processor's cache, which costs a third more CPU a record."""
 
 NOT_WHOLE = (
     "start on a DATA_DIR that has them, of the partition's last owner or a standby, or fill new topics by `fraudstream "
