@@ -7,13 +7,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import aiokafka
 from aiokafka.errors import InvalidTimestampError, KafkaError, KafkaTimeoutError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
+from fraudstream.adapters.record_batches import record_batches
 from fraudstream.dead_letter import CUT_HEADER, DeadLetter
 from fraudstream.errors import BrokerError, Fenced, said
 from fraudstream.settings import Settings
@@ -76,7 +77,8 @@ class PartitionProducer:
             if self._opened_s is None:
                 await self._producer.begin_transaction()
                 self._opened_s = time.monotonic()
-            futures = [await self._send_batch(batch, topic) for batch in self._batches(messages)]
+            records = ((key, value, None, headers) for key, value, headers in messages)
+            futures = [await self._send_batch(batch, topic) for batch in record_batches(self._producer, records)]
         self._sent += futures
         return futures
 
@@ -87,18 +89,6 @@ class PartitionProducer:
                 return future
             except KafkaTimeoutError:  # no broker has taken the one before it yet, and this one was not accepted
                 log.debug("partition %d of %s takes nothing", self.partition, topic)
-
-    def _batches(self, messages: Iterable[Message]) -> list[Any]:
-        batches: list[Any] = []
-        batch = None
-        for key, value, headers in messages:
-            if batch is None or batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                batch = self._producer.create_batch()
-                batches.append(batch)
-                batch.append(key=key, value=value, timestamp=None, headers=headers)
-        for batch in batches:
-            batch.close()
-        return batches
 
     async def commit(self, changelog: str, profiles: Sequence[tuple[bytes, bytes]], next_offset: int) -> int:
         """Sends the changed profiles, waits for everything sent, commits it with the source offset.
@@ -205,17 +195,8 @@ class Producers:
         self._by_partition = {producer.partition: producer for producer in started}
 
     async def _start(self, partition: int) -> PartitionProducer:
-        producer = aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            transactional_id=f"{self._settings.app_id}-{judged_topic(self._settings)}-{partition}",
-            transaction_timeout_ms=int(transaction_timeout_s(self._settings) * 1000),
-            max_batch_size=BATCH_BYTES,
-            max_request_size=2 * BATCH_BYTES,
-            linger_ms=0,
-            acks="all",
-            **kafka_arguments(self._settings),
-        )
-        cast(Any, producer)._message_accumulator._batch_ttl = LEADERLESS_FOR_S
+        transactional_id = f"{self._settings.app_id}-{judged_topic(self._settings)}-{partition}"
+        producer = transactional_producer(self._settings, self._bootstrap, transactional_id)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await producer.start()
@@ -228,6 +209,22 @@ class Producers:
     async def stop(self) -> None:
         """Lets all producers go."""
         await self.take_over(set())
+
+
+def transactional_producer(settings: Settings, bootstrap: str, transactional_id: str) -> Any:
+    """A client, not started yet, that waits through outages and whose start fences the one before of the same id."""
+    producer: Any = aiokafka.AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        transactional_id=transactional_id,
+        transaction_timeout_ms=int(transaction_timeout_s(settings) * 1000),
+        max_batch_size=BATCH_BYTES,
+        max_request_size=2 * BATCH_BYTES,
+        linger_ms=0,
+        acks="all",
+        **kafka_arguments(settings),
+    )
+    producer._message_accumulator._batch_ttl = LEADERLESS_FOR_S
+    return producer
 
 
 def transaction_timeout_s(settings: Settings) -> float:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import aiokafka
 from aiokafka.errors import KafkaError, ProducerFenced
@@ -19,13 +19,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
-from fraudstream.agents.producers import (
-    BATCH_BYTES,
-    DEAD_LETTER_VALUE_BYTES,
-    LEADERLESS_FOR_S,
-    dead_letter_message,
-    transaction_timeout_s,
-)
+from fraudstream.adapters.record_batches import Record, record_batches
+from fraudstream.agents.producers import DEAD_LETTER_VALUE_BYTES, dead_letter_message, transactional_producer
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.errors import BrokerError, Fenced, RefusedInput, said
 from fraudstream.settings import Settings
@@ -43,7 +38,7 @@ SLICE_RECORDS = 256
 KEYS_KEPT = 100_000
 
 _choose = DefaultPartitioner()
-_Placed = dict[tuple[str, int], list[tuple[bytes | None, bytes | None, int | None, list[tuple[str, bytes]]]]]
+_Placed = dict[tuple[str, int], list[Record]]
 
 
 @dataclass(slots=True)
@@ -132,17 +127,8 @@ class Rekeying:
         )
 
     async def _start(self, partition: int) -> Any:
-        producer = aiokafka.AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            transactional_id=f"{self._settings.app_id}-rekeying-{self._settings.transactions_topic}-{partition}",
-            transaction_timeout_ms=int(transaction_timeout_s(self._settings) * 1000),
-            max_batch_size=BATCH_BYTES,
-            max_request_size=2 * BATCH_BYTES,
-            linger_ms=0,
-            acks="all",
-            **kafka_arguments(self._settings),
-        )
-        cast(Any, producer)._message_accumulator._batch_ttl = LEADERLESS_FOR_S
+        transactional_id = f"{self._settings.app_id}-rekeying-{self._settings.transactions_topic}-{partition}"
+        producer = transactional_producer(self._settings, self._bootstrap, transactional_id)
         await producer.start()
         return producer
 
@@ -196,7 +182,7 @@ class Rekeying:
         sent = [
             await producer.send_batch(batch, topic, partition=partition)
             for (topic, partition), messages in placed.items()
-            for batch in _batches(producer, messages)
+            for batch in record_batches(producer, messages)
         ]
         await asyncio.gather(*sent)
         await producer.send_offsets_to_transaction({source: records[-1].offset + 1}, rekeying_group(self._settings))
@@ -243,19 +229,6 @@ def _user_of(record: Any) -> str:
             "bad_length", f"message: expected at most {DEAD_LETTER_VALUE_BYTES:,} bytes with its headers, got {size:,}"
         )
     return transaction.user_id
-
-
-def _batches(producer: Any, messages: list[tuple[Any, Any, int | None, list[tuple[str, bytes]]]]) -> list[Any]:
-    batches: list[Any] = []
-    batch = None
-    for key, value, timestamp, headers in messages:
-        if batch is None or batch.append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
-            batch = producer.create_batch()
-            batches.append(batch)
-            batch.append(key=key, value=value, timestamp=timestamp, headers=headers)
-    for batch in batches:
-        batch.close()
-    return batches
 
 
 def _ours(error: BaseException) -> Exception:

@@ -23,6 +23,7 @@ from aiokafka.structs import ConsumerRecord
 from benchmarks.cases import PARTITIONS
 from benchmarks.records import load_records
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.adapters.record_batches import record_batches
 from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
 from fraudstream.agents.producers import BATCH_BYTES, Message, PartitionProducer, Producers
 from fraudstream.agents.scoring import Scoring
@@ -152,7 +153,7 @@ class _Builders:
 
 class _Builder(PartitionProducer):
     async def send(self, _topic: str, messages: Iterable[Message]) -> list[Any]:
-        for batch in self._batches(messages):
+        for batch in record_batches(self._producer, ((key, value, None, headers) for key, value, headers in messages)):
             batch._build()
         return []
 

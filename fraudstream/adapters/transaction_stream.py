@@ -7,7 +7,7 @@ the messages say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import collected_log, kafka_arguments, unreachable
+from fraudstream.adapters.record_batches import record_batches
 from fraudstream.errors import BrokerError
 from fraudstream.settings import Settings
 
@@ -59,7 +60,7 @@ class TransactionStream:
             sent = [
                 await self._producer.send_batch(batch, topic, partition=partition)
                 for partition, items in by_partition.items()
-                for batch in self._batches(items)
+                for batch in record_batches(self._producer, ((key, value, None, []) for key, value in items))
             ]
             await asyncio.gather(*sent)
         except KafkaError as error:
@@ -81,18 +82,6 @@ class TransactionStream:
         if key not in self._home:
             self._home[key] = int(_choose(key, self._partitions, self._partitions))
         return self._home[key]
-
-    def _batches(self, items: Sequence[KeyAndValue]) -> list[Any]:
-        batches: list[Any] = []
-        batch = None
-        for key, value in items:
-            if batch is None or batch.append(key=key, value=value, timestamp=None) is None:
-                batch = self._producer.create_batch()
-                batches.append(batch)
-                batch.append(key=key, value=value, timestamp=None)
-        for batch in batches:
-            batch.close()
-        return batches
 
 
 @asynccontextmanager
