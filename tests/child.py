@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 TAIL_LINES = 25
+TRACEBACK_LINES = 60
 
 
 class Child:
@@ -54,6 +55,12 @@ class Child:
     def tail(self) -> str:
         """The last lines of the log."""
         return "\n".join(self.log_text().splitlines()[-TAIL_LINES:])
+
+    def traceback(self) -> str:
+        """The first traceback of its log, with what was said before and after it; empty where there is none."""
+        before, found, after = self.log_text().partition("Traceback (most recent call last)")
+        lines = [*before.splitlines()[-TRACEBACK_LINES:], found, *after.splitlines()[:TRACEBACK_LINES]]
+        return "\n".join(lines) if found else ""
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self.process is not None, f"the process of {self.log.name} was never started"
