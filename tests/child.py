@@ -56,11 +56,11 @@ class Child:
         """The last lines of the log."""
         return "\n".join(self.log_text().splitlines()[-TAIL_LINES:])
 
-    def traceback(self) -> str:
-        """The first traceback of its log, with what was said before and after it; empty where there is none."""
+    def assert_no_traceback(self) -> None:
+        """Nothing that it said shows code; fails with the first that does, and what was said before and after."""
         before, found, after = self.log_text().partition("Traceback (most recent call last)")
         lines = [*before.splitlines()[-TRACEBACK_LINES:], found, *after.splitlines()[:TRACEBACK_LINES]]
-        return "\n".join(lines) if found else ""
+        assert not found, "\n".join(lines)
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self.process is not None, f"the process of {self.log.name} was never started"

@@ -354,4 +354,4 @@ def test_without_keys_another_address_than_loopback_is_refused(own_settings: Set
         assert worker.wait(LIMIT_S) == EXIT_SETTINGS, worker.tail()
         assert "WEB_HOST=0.0.0.0" in worker.log_text()
         assert "API_KEYS" in worker.log_text()
-        assert worker.traceback() == ""
+        worker.assert_no_traceback()

@@ -76,7 +76,7 @@ async def test_every_verdict_is_kept_with_its_transaction_and_its_features(
                 assert (found.user_id.encode(), found.transaction) == (key, value)
                 assert json.loads(found.verdict)["transaction_id"] == wanted["transaction_id"]
                 assert features_of(found.features).shape == (len(CATALOGUE),)
-        assert sink.traceback() == ""
+        sink.assert_no_traceback()
     told = tmp_path / "verify.json"
     ended = await asyncio.to_thread(
         CliRunner().invoke, main, ["audit", "verify", "--json", str(told)], env=environment(sink.settings)

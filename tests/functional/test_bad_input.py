@@ -125,7 +125,7 @@ async def assert_worker_stands(
     assert answer is not None
     assert answer.json()["ready"], answer.json()
     assert worker.stop() == 0, worker.tail()
-    assert worker.traceback() == ""
+    worker.assert_no_traceback()
 
 
 @pytest.fixture

@@ -46,4 +46,4 @@ def test_a_worker_without_a_whole_model_ends_and_says_what_to_do(
         (line,) = [line for line in worker.log_text().splitlines() if "fraudstream: " in line]
         assert str(model) in line
         assert said in line
-        assert worker.traceback() == ""
+        worker.assert_no_traceback()

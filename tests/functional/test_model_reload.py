@@ -155,7 +155,7 @@ async def test_a_promotion_in_the_middle_of_the_stream_loses_and_repeats_nothing
     assert await metric(worker, "fraudstream_model_reloads_total") == 2
     assert await metric(worker, f'fraudstream_model_info{{model_version="{versions[-1]}"}}') == 1
     assert worker.stop() == 0, worker.tail()
-    assert worker.traceback() == ""
+    worker.assert_no_traceback()
 
 
 async def test_a_promoted_model_that_cannot_be_loaded_leaves_the_old_one_in_use(
@@ -200,4 +200,4 @@ async def test_a_worker_whose_registry_has_no_promoted_model_says_so_and_ends(
     with Worker(settings, tmp_path) as worker:
         assert worker.wait(LIMIT_S) == 78, worker.tail()
         assert "none is promoted yet" in worker.log_text()
-        assert worker.traceback() == ""
+        worker.assert_no_traceback()

@@ -69,7 +69,7 @@ async def assert_worker_is_exact(worker: Worker, bootstrap: str, messages: list[
     assert worker.stop() == 0, worker.tail()
     assert_each_once(verdicts, [json.loads(value)["transaction_id"] for _, value in messages])
     assert_states_equal(states_by_rocksdb(worker.data_dir), states_by_oracle(sent, worker.settings.allowed_lateness_s))
-    assert worker.traceback() == ""
+    worker.assert_no_traceback()
 
 
 async def test_a_worker_on_an_embedded_broker_judges_each_transaction_once_and_keeps_exact_state(

@@ -80,7 +80,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             rate=60,
         )
         yield Stage(worker, stack.enter_context(traffic))
-        assert worker.traceback() == ""
+        worker.assert_no_traceback()
 
 
 def judged_by(worker: Worker) -> int:

@@ -148,7 +148,7 @@ async def test_a_damaged_database_is_restored_at_the_start_and_state_is_exact(ju
         assert answer is not None
         assert b"fraudstream_stores_damaged_total 3.0" in answer.body
         assert worker.stop() == 0, worker.tail()
-    assert worker.traceback() == ""
+    worker.assert_no_traceback()
     await judged.assert_exact(worker.data_dir)
 
 
@@ -219,5 +219,5 @@ async def test_a_full_disk_ends_the_worker_in_words_and_it_goes_on_once_there_is
         await judged.until_committed()
         assert worker.stop() == 0, worker.tail()
     assert "are damaged" not in worker.log_text(), "a full disk is no damage"
-    assert worker.traceback() == ""
+    worker.assert_no_traceback()
     await judged.assert_exact(worker.data_dir)

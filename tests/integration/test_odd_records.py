@@ -48,6 +48,6 @@ async def test_records_with_header_names_that_are_not_utf8_are_judged_like_any_o
 
         await until(all_are_judged, JUDGED_WITHIN_S, "a verdict on each")
         assert worker.stop() == 0, worker.tail()
-        assert worker.traceback() == ""
+        worker.assert_no_traceback()
     verdicts = await verdicts_of(kafka.bootstrap, own_settings.verdicts_topic)
     assert_each_once(verdicts, [f"t{number}" for number in range(sent)])

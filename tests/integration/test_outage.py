@@ -161,7 +161,8 @@ async def test_a_worker_outlives_a_broker_that_is_killed_and_stops_in_time_witho
 
         await until(all_is_stored, JUDGED_WITHIN_S, "each verdict stored once by the audit sink")
         assert await asyncio.to_thread(sink.stop) == 0, sink.tail()
-    assert worker.traceback() + sink.traceback() == ""
+    worker.assert_no_traceback()
+    sink.assert_no_traceback()
     await stream.assert_exactly_once(worker)
 
 
@@ -212,7 +213,7 @@ async def test_of_three_brokers_each_may_be_killed_and_all_but_one(own_settings:
                 if len(killed) == 1:
                     await asyncio.to_thread(cluster.revive, *killed)
             assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
-        assert worker.traceback() == ""
+        worker.assert_no_traceback()
         await stream.assert_exactly_once(worker)
 
 
@@ -236,7 +237,7 @@ async def test_a_transaction_that_the_broker_has_ended_costs_no_worker(
         await stream.send(200)
         await stream.until_committed(JUDGED_WITHIN_S, worker)
         assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
-    assert worker.traceback() == ""
+    worker.assert_no_traceback()
     await stream.assert_exactly_once(worker)
 
 
@@ -258,6 +259,6 @@ async def test_a_topic_that_is_deleted_under_a_worker_ends_it_in_words(
             await stream.send(200)
         assert await asyncio.to_thread(worker.wait, JUDGED_WITHIN_S) == EXIT_SETTINGS, worker.tail()
     assert f"topic {topic}: missing; create it with `fraudstream topics create`" in worker.log_text(), worker.tail()
-    assert worker.traceback() == ""
+    worker.assert_no_traceback()
     if setting != "transactions_topic":
         assert await stream.committed() == 200

@@ -124,7 +124,7 @@ async def test_sigterm_ends_the_worker_in_order_with_everything_committed(
         started = time.monotonic()
         assert worker.stop() == 0, worker.tail()
         assert time.monotonic() - started < STOPS_WITHIN_S
-        assert worker.traceback() == ""
+        worker.assert_no_traceback()
     assert_each_once(
         await verdicts_of(kafka.bootstrap, settings.verdicts_topic),
         [_transaction(number)["transaction_id"] for number in range(len(rows))],
