@@ -12,7 +12,8 @@ from fraudstream.adapters.metric_catalogue import STAGES
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.drift import Drift, DriftReference
 from fraudstream.features.engine import DUPLICATE, LATE
-from fraudstream.pipeline import Detector, LoadProfile, Outcome
+from fraudstream.intake import LoadProfile
+from fraudstream.pipeline import Detector, Outcome
 from fraudstream.score.ensemble import Ensemble
 from fraudstream.score.transform import SMALLEST_TAIL
 

@@ -18,8 +18,9 @@ from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
 from fraudstream.agents.scoring import SLICE_RECORDS
 from fraudstream.detector import load_detector, warm_up
+from fraudstream.intake import LoadProfile
 from fraudstream.machine import this_machine
-from fraudstream.pipeline import Detector, LoadProfile, Outcome, process
+from fraudstream.pipeline import Detector, Outcome, process
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
 

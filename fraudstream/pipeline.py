@@ -8,10 +8,8 @@ differs.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -23,11 +21,11 @@ from fraudstream.decide.reasons import reasons_of
 from fraudstream.errors import FraudstreamError, ProfileError, RefusedInput
 from fraudstream.evidence import Header, evidence_headers, features_headers
 from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
+from fraudstream.intake import Batch, LoadProfile, SourceRecord, current, take_in
 from fraudstream.score.ensemble import Ensemble, LeftOut, Scores
 from fraudstream.score.exchange import OwnEnsemble
-from fraudstream.state.event import EVENT_WORDS, TIME, pack
-from fraudstream.state.profile import upgrade
-from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
+from fraudstream.state.event import TIME
+from fraudstream.transaction import Transaction, encode_transaction
 from fraudstream.verdict import NORMAL, Reason, Verdict
 from fraudstream.verdict_lines import VerdictColumns, encoded, verdicts_of
 
@@ -39,9 +37,6 @@ EVIDENCE_BYTES = 16_384
 
 _DIGITS = 6
 
-LoadProfile = Callable[[int, bytes], bytes]
-"""Gives the record of a user in a source partition, `EMPTY` for an unknown one."""
-
 StageDone = Callable[[str], None]
 """Told that a stage is over: decode (with what `LoadProfile` takes), features, score, decide. Whoever has a clock can
 tell from it how long each took."""
@@ -49,23 +44,6 @@ tell from it how long each took."""
 
 def _nobody(_stage: str) -> None:
     """For whoever does not ask."""
-
-
-class SourceRecord(Protocol):
-    """A message as Kafka clients hand it over; `timestamp` is the broker's time in ms."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,27 +101,6 @@ class Outcome:
     event_s: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
 
 
-@dataclass(slots=True)
-class _Batch:
-    """The accepted transactions, column by column."""
-
-    sources: list[SourceRecord] = field(default_factory=list)
-    transactions: list[Transaction] = field(default_factory=list)
-    times_s: list[int] = field(default_factory=list)
-    slots: dict[tuple[int, bytes], int] = field(default_factory=dict)
-    users: array[int] = field(default_factory=lambda: array("q"))
-    words: array[int] = field(default_factory=lambda: array("I"))
-    offsets: array[int] = field(default_factory=lambda: array("q"))
-
-    def add(self, key: bytes, source: SourceRecord, transaction: Transaction, time_s: int) -> None:
-        self.sources.append(source)
-        self.transactions.append(transaction)
-        self.times_s.append(time_s)
-        self.users.append(self.slots.setdefault((source.partition, key), len(self.slots)))
-        self.words.extend(pack(transaction, time_s))
-        self.offsets.append(source.offset)
-
-
 def process(
     detector: Detector, records: Sequence[SourceRecord], load: LoadProfile, done: StageDone = _nobody
 ) -> Outcome:
@@ -158,9 +115,8 @@ def process(
     Raises:
         ModelError: no model is left to score with.
     """
-    outcome, batch = Outcome(), _Batch()
-    unreadable: dict[tuple[int, bytes], str] = {}
-    profiles = _accept(records, batch, outcome, load, unreadable)
+    outcome = Outcome()
+    batch, profiles, outcome.dead_letters = take_in(records, load)
     done("decode")
     if not batch.transactions:
         return outcome
@@ -168,12 +124,12 @@ def process(
     done("features")
     scores = outcome.scores = detector.ensemble.score(computed.features, computed.sequences)
     done("score")
-    outcome.event_s = np.frombuffer(batch.words, np.uint32).reshape(-1, EVENT_WORDS)[:, TIME].copy()
+    outcome.event_s = batch.words[:, TIME].copy()
     outcome.received_ms = np.fromiter((source.timestamp for source in batch.sources), np.int64, len(batch.sources))
     _emit(detector, batch, computed, scores, outcome)
-    for user, at in batch.slots.items():
-        if computed.changed[at]:
-            outcome.profiles[user] = computed.records[at]
+    for user, record, is_changed in zip(batch.users, computed.records, computed.changed.tolist(), strict=True):
+        if is_changed:
+            outcome.profiles[user] = record
     done("decide")
     return outcome
 
@@ -209,24 +165,31 @@ def answer_questions(
     Raises:
         ModelError: a question is left without any member.
     """
-    batch, profiles = _Batch(), []
+    asked: list[Question] = []
+    sources: list[SourceRecord] = []
+    profiles: list[bytes] = []
     answers: list[Verdict | FraudstreamError] = []
     for at, question in enumerate(questions):
         try:
-            profile = _current(question.profile)
+            profiles.append(current(question.profile))
         except ProfileError as error:
             answers.append(RefusedInput("profile_unreadable", f"profile: {error}"))
             continue
         # A partition of its own makes a user of its own: two questions about one user do not meet.
-        source = _Request(int(question.received_s * 1000), partition=-1 - at)
-        batch.add(b"", source, question.transaction, question.time_s)
-        profiles.append(profile)
+        sources.append(_Request(int(question.received_s * 1000), partition=-1 - at))
+        asked.append(question)
         answers.append(_NO_ANSWER)
     if not profiles:
         return answers
+    batch = Batch.of(
+        sources,
+        [question.transaction for question in asked],
+        [question.time_s for question in asked],
+        [(source.partition, b"") for source in sources],
+    )
     computed = _compute(detector, batch, profiles)
-    asked = np.array([answer is _NO_ANSWER for answer in answers])
-    of_asked = None if left_out is None else lambda member: left_out(member)[asked]
+    is_asked = np.array([answer is _NO_ANSWER for answer in answers])
+    of_asked = None if left_out is None else lambda member: left_out(member)[is_asked]
     scores = detector.ensemble.score(computed.features, computed.sequences, of_asked)
     verdicts = verdicts_of(replace(_judge(detector, batch, computed, scores), source=False))
     return [next(verdicts) if answer is _NO_ANSWER else answer for answer in answers]
@@ -247,65 +210,11 @@ class _Request:
     offset: int = NO_OFFSET
 
 
-def _accept(
-    records: Sequence[SourceRecord],
-    batch: _Batch,
-    outcome: Outcome,
-    load: LoadProfile,
-    unreadable: dict[tuple[int, bytes], str],
-) -> list[bytes]:
-    """Decodes and loads; what cannot be scored becomes a dead letter. Returns the profiles by slot."""
-    profiles: list[bytes] = []
-    for record in records:
-        try:
-            transaction = decode_transaction(record.value)
-            key = _key_of(record, transaction)
-            user = (record.partition, key)
-            time_s = transaction.time_s(record.timestamp / 1000)
-            if user not in batch.slots:
-                profiles.append(_readable(load(*user), user, unreadable))
-            batch.add(key, record, transaction, time_s)
-        except RefusedInput as refused:
-            outcome.dead_letters.append(
-                DeadLetter.of(record.topic, record.partition, record.offset, record.key, record.value, refused)
-            )
-    return profiles
+def _compute(detector: Detector, batch: Batch, profiles: list[bytes]) -> Computed:
+    return detector.engine.run(profiles, batch.slots, batch.words, batch.offsets)
 
 
-def _key_of(record: SourceRecord, transaction: Transaction) -> bytes:
-    key = transaction.user_id.encode()
-    if record.key != key:
-        came = "a message without a key" if record.key is None else repr(record.key[:60].decode("utf-8", "replace"))
-        raise RefusedInput(
-            "key_mismatch",
-            f"key: expected the user_id {transaction.user_id!r}, so that one partition holds all of a user, got {came}",
-        )
-    return key
-
-
-def _current(record: bytes) -> bytes:
-    return upgrade(record) if record else record
-
-
-def _readable(record: bytes, user: tuple[int, bytes], unreadable: dict[tuple[int, bytes], str]) -> bytes:
-    try:
-        if user not in unreadable:
-            return _current(record)
-    except ProfileError as error:
-        unreadable[user] = str(error)
-    raise RefusedInput("profile_unreadable", f"profile: {unreadable[user]}")
-
-
-def _compute(detector: Detector, batch: _Batch, profiles: list[bytes]) -> Computed:
-    return detector.engine.run(
-        profiles,
-        np.frombuffer(batch.users, np.int64),
-        np.frombuffer(batch.words, np.uint32).reshape(-1, EVENT_WORDS),
-        np.frombuffer(batch.offsets, np.int64),
-    )
-
-
-def _emit(detector: Detector, batch: _Batch, computed: Computed, scores: Scores, outcome: Outcome) -> None:
+def _emit(detector: Detector, batch: Batch, computed: Computed, scores: Scores, outcome: Outcome) -> None:
     columns = _judge(detector, batch, computed, scores)
     rows = zip(batch.sources, encoded(columns), columns.flagged, columns.types(), strict=True)
     features = features_headers(computed.features)
@@ -318,7 +227,7 @@ def _emit(detector: Detector, batch: _Batch, computed: Computed, scores: Scores,
         )
 
 
-def _judge(detector: Detector, batch: _Batch, computed: Computed, scores: Scores) -> VerdictColumns:
+def _judge(detector: Detector, batch: Batch, computed: Computed, scores: Scores) -> VerdictColumns:
     """All that verdicts say, column by column: rounding a value alone costs as much as decoding a field."""
     thresholds = detector.policy.thresholds(computed.sequences[:, -1, SEQUENCE_CATEGORY])
     anomaly, flagged = scores.anomaly.round(_DIGITS).tolist(), scores.anomaly > thresholds

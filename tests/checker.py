@@ -17,10 +17,10 @@ from typing import Any
 import rocksdict
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from fraudstream.state.event import pack
 from fraudstream.state.profile import view
 from fraudstream.transaction import decode_transaction
 from tests.oracle.naive_profile import Event, NaiveProfile
+from tests.plain_pack import pack_one
 
 IDLE_S = 20.0
 POLL_S = 0.05
@@ -184,7 +184,7 @@ def states_by_oracle(sent: Iterable[Sent], lateness_s: int) -> dict[bytes, UserS
         transaction = decode_transaction(each.value)
         time_s = transaction.time_s(each.timestamp_ms / 1000)
         profile = profiles.setdefault(each.key or b"", _LongLife(lateness_s))
-        profile.remember(Event.of(pack(transaction, time_s)), each.offset)
+        profile.remember(Event.of(pack_one(transaction, time_s)), each.offset)
     return {user: _state_of_oracle(profile) for user, profile in profiles.items()}
 
 

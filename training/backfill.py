@@ -107,7 +107,7 @@ def _run(
     computed = engine.run(
         [held.get(key, EMPTY) for key in slots],
         users,
-        np.array([pack(transaction, time_s) for _, transaction, time_s in accepted], np.uint32),
+        pack([transaction for _, transaction, _ in accepted], [time_s for _, _, time_s in accepted]),
         np.arange(first_offset, first_offset + len(accepted), dtype=np.int64),
     )
     return dict(zip(slots, computed.records, strict=True))

@@ -91,7 +91,7 @@ def replay_features(
         computed = engine.run(
             [records.get(name, EMPTY) for name in names],
             np.array([index[transaction.user_id] for transaction in chunk], np.int64),
-            np.array([pack(row, int(time)) for row, time in zip(chunk, times_s[start:stop], strict=True)], np.uint32),
+            pack(chunk, times_s[start:stop]),
             np.arange(start, stop, dtype=np.int64),
         )
         records.update(zip(names, computed.records, strict=True))

@@ -7,8 +7,12 @@ device or place again, nothing that could be read back.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+import numpy as np
+from msgspec.structs import astuple
+from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
 from fraudstream.transaction import Transaction
@@ -27,6 +31,7 @@ COORDINATE_STEPS = 100
 """Coordinates are kept in hundredths of a degree, about 1.1 km."""
 
 _CACHED_NAMES = 65_536
+_LOW, _HALF = np.uint64(0xFFFF_FFFF), np.uint64(32)
 
 
 def to_cents(amount: float) -> int:
@@ -52,25 +57,38 @@ def identity_of(transaction_id: str) -> tuple[int, int]:
     return identity & 0xFFFF_FFFF, identity >> 32
 
 
-def pack_place(latitude: float | None, longitude: float | None) -> int:
-    """Two coordinates in degrees as two signed 16-bit halves, or `NO_PLACE` when either is missing."""
-    if latitude is None or longitude is None:
-        return NO_PLACE
-    return (round(latitude * COORDINATE_STEPS) & 0xFFFF) << 16 | (round(longitude * COORDINATE_STEPS) & 0xFFFF)
-
-
-def pack(transaction: Transaction, time_s: int) -> tuple[int, int, int, int, int, int, int, int]:
-    """The eight words of a transaction whose event time is `time_s` (whole seconds since 1970)."""
-    id_low, id_high = identity_of(transaction.transaction_id)
-    category = hash16(transaction.category) if transaction.category else ABSENT
-    location = hash16(transaction.location) if transaction.location else ABSENT
-    return (
-        time_s,
-        to_cents(transaction.amount),
-        hash32(transaction.merchant),
-        id_low,
-        id_high,
-        category << 16 | location,
-        hash32(transaction.device_id) if transaction.device_id else ABSENT,
-        pack_place(transaction.latitude, transaction.longitude),
+def pack(transactions: Sequence[Transaction], times_s: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint32]:
+    """The words of transactions, (n, EVENT_WORDS); `times_s` are their event times in whole seconds since 1970."""
+    words = np.empty((len(transactions), EVENT_WORDS), np.uint32)
+    if not transactions:
+        return words
+    names, _, amounts, merchants, categories, locations, devices, _, latitudes, longitudes, _ = zip(
+        *map(astuple, transactions), strict=True
     )
+    identities = np.fromiter(map(xxh3_64_intdigest, map(str.encode, names)), np.uint64, len(names))
+    words[:, TIME] = times_s
+    words[:, CENTS] = np.floor(np.array(amounts) * CENTS_PER_UNIT + 0.5)
+    words[:, MERCHANT] = list(map(hash32, merchants))
+    words[:, ID_LOW], words[:, ID_HIGH] = identities & _LOW, identities >> _HALF
+    words[:, CATEGORY_LOCATION] = _hashes(categories, hash16) << 16 | _hashes(locations, hash16)
+    words[:, DEVICE] = _hashes(devices, hash32)
+    words[:, PLACE] = pack_places(latitudes, longitudes)
+    return words
+
+
+def pack_places(latitudes: Sequence[float | None], longitudes: Sequence[float | None]) -> NDArray[np.int64]:
+    """Coordinates in degrees, each pair as two signed 16-bit halves, or `NO_PLACE` when either is missing."""
+    steps = np.rint(np.array([latitudes, longitudes], np.float64) * COORDINATE_STEPS)
+    is_absent = np.isnan(steps).any(axis=0)
+    steps[:, is_absent] = 0
+    latitude, longitude = steps.astype(np.int64) & 0xFFFF
+    return np.where(is_absent, NO_PLACE, latitude << 16 | longitude)
+
+
+def pack_place(latitude: float | None, longitude: float | None) -> int:
+    """One pair of coordinates, as `pack_places` packs them."""
+    return int(pack_places([latitude], [longitude])[0])
+
+
+def _hashes(texts: Sequence[str | None], hash_of: Callable[[str], int]) -> NDArray[np.int64]:
+    return np.array([hash_of(text) if text else ABSENT for text in texts], np.int64)

@@ -62,7 +62,7 @@ def _profiles(settings: Settings, sent: Sequence[Sent]) -> list[tuple[int, bytes
     written: list[tuple[int, bytes, bytes]] = []
     for each in sorted(sent, key=lambda message: (message.partition, message.offset)):
         transaction, key = decode_transaction(each.value), each.key or b""
-        words = np.array([pack(transaction, transaction.time_s(each.timestamp_ms / 1000))], np.uint32)
+        words = pack([transaction], [transaction.time_s(each.timestamp_ms / 1000)])
         computed = engine.run(
             [last.get(key, EMPTY)], np.zeros(1, np.int64), words.reshape(1, EVENT_WORDS), np.array([each.offset])
         )

@@ -15,7 +15,7 @@ from fraudstream.transaction import Transaction
 
 def record() -> bytes:
     transaction = Transaction("t1", "u1", 12.34, "shop", category="food", latitude=52.52, longitude=13.40)
-    events = np.array([pack(transaction, 1_700_000_000)], np.uint32)
+    events = pack([transaction], [1_700_000_000])
     return FeatureEngine(3600).run([EMPTY], np.zeros(1, np.int64), events, np.zeros(1, np.int64)).records[0]
 
 
@@ -55,9 +55,9 @@ def test_hashes_never_change_between_versions() -> None:
 
 
 def test_absent_fields_have_their_own_marks() -> None:
-    words = pack(Transaction("t", "u", 0.0, "m"), 5)
+    words = pack([Transaction("t", "u", 0.0, "m")], [5])[0]
     assert len(words) == EVENT_WORDS
-    assert words[5:] == (ABSENT, ABSENT, NO_PLACE)
+    assert words[5:].tolist() == [ABSENT, ABSENT, NO_PLACE]
 
 
 @pytest.mark.parametrize(

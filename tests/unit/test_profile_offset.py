@@ -13,7 +13,7 @@ from fraudstream.transaction import Transaction
 
 
 def judge(record: bytes, transaction_id: str, time_s: int, offset: int) -> Computed:
-    event = np.array([pack(Transaction(transaction_id, "u", 5.0, "m"), time_s)], np.uint32)
+    event = pack([Transaction(transaction_id, "u", 5.0, "m")], [time_s])
     return FeatureEngine(3600).run([record], np.zeros(1, np.int64), event, np.array([offset], np.int64))
 
 
