@@ -111,6 +111,14 @@ CASES = (
         INSTANCE,
     ),
     Case(
+        "FraudstreamStoreDamaged",
+        {f"fraudstream_stores_damaged_total{{{WORKER}}}": "2x30"},
+        {f"fraudstream_stores_damaged_total{{{WORKER}}}": "0x30"},
+        "1m",
+        "worker-0 has found 2 stores damaged since its start and restored them.",
+        INSTANCE,
+    ),
+    Case(
         "FraudstreamRestarting",
         {
             f"process_start_time_seconds{{{WORKER}}}": "1x3 2x3 3x3 4x20",
