@@ -14,7 +14,7 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from fraudstream.adapters import kafka_records
+from fraudstream.adapters import kafka_connections, kafka_records
 from fraudstream.errors import BrokerError, SettingsError
 from fraudstream.settings import Settings
 
@@ -31,6 +31,7 @@ _CHECKS = {
 """What to look at, by the client's word for what went wrong."""
 _CONNECTION = re.compile(r":? <AIOKafkaConnection [^>]*>")
 
+kafka_connections.install()
 kafka_records.install()
 
 
