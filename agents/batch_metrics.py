@@ -12,38 +12,26 @@ from fraudstream.adapters.metric_catalogue import STAGES
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.drift import Drift, DriftReference
 from fraudstream.features.engine import DUPLICATE, LATE
-from fraudstream.intake import LoadProfile
 from fraudstream.pipeline import Detector, Outcome
 from fraudstream.score.ensemble import Ensemble
 from fraudstream.score.transform import SMALLEST_TAIL
 
 _AT = {stage: at for at, stage in enumerate(STAGES)}
-_DECODE, _LOAD = _AT["decode"], _AT["load"]
+_WAITING = _AT["commit_wait"], _AT["send"]
 
 
 class StageClock:
-    """Tells how long each stage of one micro-batch took; `load` counts for itself, though it is asked while decoding.
+    """Tells how long each stage of one micro-batch took.
 
     Attributes:
         seconds: by the order of STAGES.
     """
 
-    __slots__ = ("_load", "_since_s", "_started_s", "seconds")
+    __slots__ = ("_since_s", "_started_s", "seconds")
 
-    def __init__(self, load: LoadProfile) -> None:
-        self._load = load
+    def __init__(self) -> None:
         self.seconds = [0.0] * len(STAGES)
         self._started_s = self._since_s = time.perf_counter()
-
-    def load(self, partition: int, key: bytes) -> bytes:
-        """A profile."""
-        started_s = time.perf_counter()
-        try:
-            return self._load(partition, key)
-        finally:
-            took_s = time.perf_counter() - started_s
-            self.seconds[_LOAD] += took_s
-            self.seconds[_DECODE] -= took_s
 
     def done(self, stage: str) -> None:
         """A stage is over; one that is told twice has two parts."""
@@ -54,6 +42,10 @@ class StageClock:
     def elapsed_s(self) -> float:
         """Since the beginning."""
         return time.perf_counter() - self._started_s
+
+    def held_s(self) -> float:
+        """How long nothing else could run: without the stages that wait for the broker."""
+        return sum(self.seconds) - sum(self.seconds[at] for at in _WAITING)
 
 
 class BatchMetrics:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
 from fraudstream.agents.fatal import EXIT_FAULT, EXIT_FENCED, stop_process
 from fraudstream.agents.producers import Message, Producers, dead_letter_message, group_by_partition
+from fraudstream.agents.slices import Slices
 from fraudstream.errors import Fenced
 from fraudstream.pipeline import Detector, Emitted, Outcome, process
 from fraudstream.settings import Settings
@@ -24,13 +25,8 @@ from fraudstream.topics import changelog_topic
 
 log = logging.getLogger(__name__)
 
-SLICE_RECORDS = 512
-"""The event loop is let go after this many records, so that /health and /predict stay quick under a backlog; half as
-many cost 5 to 10 % more CPU per event."""
-
 LOOP_TURNS = 6
 """A request takes several turns of the loop (accept, read, handle, write): all of them between two slices."""
-
 
 BACKLOG_RECORDS = 5_000
 BACKLOG_INTERVAL_S = 1.0
@@ -74,6 +70,7 @@ class Scoring:
         self._metrics = metrics
         self._observe = observe
         self._changelog = changelog_topic(settings)
+        self._slices = Slices()
         self._lock = asyncio.Lock()
         self._events: list[Event] = []
         self._next_offsets: dict[int, int] = {}
@@ -135,9 +132,9 @@ class Scoring:
 
     async def _take(self, events: Sequence[Event]) -> None:
         records = [record for event in events for record in event.value]
-        for at in range(0, len(records), SLICE_RECORDS):
-            part, clock = records[at : at + SLICE_RECORDS], StageClock(self._profiles.load)
-            outcome = process(self.detector, part, clock.load, clock.done)
+        for part in self._slices.of(records):
+            clock = StageClock()
+            outcome = process(self.detector, part, self._profiles.load, clock.done)
             if self._observe is not None:
                 self._observe(outcome)
             self._profiles.put(outcome.profiles)
@@ -153,6 +150,7 @@ class Scoring:
             self._show(outcome, took_s)
             clock.done("observe")
             self._metrics.observe_stages(clock)
+            self._slices.learn(len(part), clock.held_s())
             await _let_others()
         for event in events:
             self._events.append(event)

@@ -35,7 +35,7 @@ from fraudstream.state.profile import EMPTY
 from fraudstream.tables.profiles import Profiles
 
 SIZES = (4, 32, 512)
-STAGES = ("decode", "features", "score", "decide", "send", "observe")
+STAGES = ("decode", "load", "features", "score", "decide", "send", "observe")
 HISTORY_RECORDS = 20_000
 """Judged before the first measurement, so that users have a past."""
 
@@ -108,8 +108,8 @@ class HotPath:
             taken_ns[stage] += now_ns - since_ns - self._clock_ns
             since_ns = now_ns
 
-        clock = StageClock(self._profiles.load)
-        outcome = process(self._detector, part, clock.load, done)
+        clock = StageClock()
+        outcome = process(self._detector, part, self._profiles.load, done)
         self._profiles.put(outcome.profiles)
         done("decide")
         _finish(self._scoring._send(outcome))

@@ -29,7 +29,7 @@ BATCH, BATCHES = 512, 4
 USERS = 60
 BROKER_TIME_MS = 1_800_000_000_000
 
-STAGES = {"decode": "python", "features": "compiled", "score": "compiled", "decide": "python"}
+STAGES = {"decode": "python", "load": "python", "features": "compiled", "score": "compiled", "decide": "python"}
 """The pipeline's stages, each with the loop that it is held against."""
 
 

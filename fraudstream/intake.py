@@ -75,30 +75,40 @@ class Batch:
         )
 
 
-def take_in(records: Sequence[SourceRecord], load: LoadProfile) -> tuple[Batch, list[bytes], list[DeadLetter]]:
-    """Decodes records and loads the profiles of their users.
+@dataclass(slots=True)
+class Decoded:
+    """Records that can be read, column by column; not yet known is whether their users' profiles can be."""
+
+    records: list[SourceRecord]
+    transactions: list[Transaction]
+    times_s: list[int]
+    users: list[User]
+
+
+def decode(records: Sequence[SourceRecord]) -> tuple[Decoded, list[DeadLetter]]:
+    """Decodes messages, in offset order within a partition; the others get a dead letter each."""
+    dead_letters: list[DeadLetter] = []
+    return _all_at_once(records) or _one_by_one(records, dead_letters), dead_letters
+
+
+def with_profiles(decoded: Decoded, load: LoadProfile) -> tuple[Batch, list[bytes], list[DeadLetter]]:
+    """The batch, the profiles of its users, and a dead letter for each record whose user's profile cannot be read.
 
     Args:
-        records: messages, in offset order within a partition.
-        load: gives each user's current profile; asked once per user.
-
-    Returns:
-        What was accepted, the profiles of its users, and of the other records why they were not.
+        load: gives a user's current profile; asked once for each.
     """
-    dead_letters: list[DeadLetter] = []
-    taken = _all_at_once(records) or _one_by_one(records, dead_letters)
     profiles: dict[User, bytes] = {}
     unreadable: dict[User, str] = {}
-    for user in dict.fromkeys(taken.users):
+    for user in dict.fromkeys(decoded.users):
         try:
             profiles[user] = current(load(*user))
         except ProfileError as error:
             unreadable[user] = f"profile: {error}"
+    dead_letters: list[DeadLetter] = []
     if unreadable:
-        taken = _without(taken, unreadable, dead_letters)
-    return (
-        Batch.of(taken.records, taken.transactions, taken.times_s, taken.users), list(profiles.values()), dead_letters,
-    )  # fmt: skip
+        decoded = _without(decoded, unreadable, dead_letters)
+    batch = Batch.of(decoded.records, decoded.transactions, decoded.times_s, decoded.users)
+    return batch, list(profiles.values()), dead_letters
 
 
 def current(record: bytes) -> bytes:
@@ -110,15 +120,7 @@ def current(record: bytes) -> bytes:
     return upgrade(record) if record else record
 
 
-@dataclass(slots=True)
-class _Taken:
-    records: list[SourceRecord]
-    transactions: list[Transaction]
-    times_s: list[int]
-    users: list[User]
-
-
-def _all_at_once(records: Sequence[SourceRecord]) -> _Taken | None:
+def _all_at_once(records: Sequence[SourceRecord]) -> Decoded | None:
     """The usual case, in less than half the time of one by one; None where it is not the case."""
     transactions = decode_transactions([record.value for record in records])
     if transactions is None:
@@ -134,11 +136,11 @@ def _all_at_once(records: Sequence[SourceRecord]) -> _Taken | None:
     except RefusedInput:
         return None
     users = [(record.partition, key) for record, key in zip(records, keys, strict=True)]
-    return _Taken(list(records), transactions, times_s, users)
+    return Decoded(list(records), transactions, times_s, users)
 
 
-def _one_by_one(records: Sequence[SourceRecord], dead_letters: list[DeadLetter]) -> _Taken:
-    taken = _Taken([], [], [], [])
+def _one_by_one(records: Sequence[SourceRecord], dead_letters: list[DeadLetter]) -> Decoded:
+    decoded = Decoded([], [], [], [])
     for record in records:
         try:
             transaction = decode_transaction(record.value)
@@ -147,24 +149,24 @@ def _one_by_one(records: Sequence[SourceRecord], dead_letters: list[DeadLetter])
         except RefusedInput as refused:
             dead_letters.append(_dead_letter(record, refused))
             continue
-        taken.records.append(record)
-        taken.transactions.append(transaction)
-        taken.times_s.append(time_s)
-        taken.users.append(user)
-    return taken
+        decoded.records.append(record)
+        decoded.transactions.append(transaction)
+        decoded.times_s.append(time_s)
+        decoded.users.append(user)
+    return decoded
 
 
-def _without(taken: _Taken, unreadable: dict[User, str], dead_letters: list[DeadLetter]) -> _Taken:
-    """What is left when users whose profile cannot be read are taken out."""
-    kept = [at for at, user in enumerate(taken.users) if user not in unreadable]
-    for record, user in zip(taken.records, taken.users, strict=True):
+def _without(decoded: Decoded, unreadable: dict[User, str], dead_letters: list[DeadLetter]) -> Decoded:
+    """What is left when users whose profile cannot be read are decoded out."""
+    kept = [at for at, user in enumerate(decoded.users) if user not in unreadable]
+    for record, user in zip(decoded.records, decoded.users, strict=True):
         if user in unreadable:
             dead_letters.append(_dead_letter(record, RefusedInput("profile_unreadable", unreadable[user])))
-    return _Taken(
-        [taken.records[at] for at in kept],
-        [taken.transactions[at] for at in kept],
-        [taken.times_s[at] for at in kept],
-        [taken.users[at] for at in kept],
+    return Decoded(
+        [decoded.records[at] for at in kept],
+        [decoded.transactions[at] for at in kept],
+        [decoded.times_s[at] for at in kept],
+        [decoded.users[at] for at in kept],
     )
 
 

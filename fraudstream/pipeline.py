@@ -21,7 +21,7 @@ from fraudstream.decide.reasons import reasons_of
 from fraudstream.errors import FraudstreamError, ProfileError, RefusedInput
 from fraudstream.evidence import Header, evidence_headers, features_headers
 from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
-from fraudstream.intake import Batch, LoadProfile, SourceRecord, current, take_in
+from fraudstream.intake import Batch, LoadProfile, SourceRecord, current, decode, with_profiles
 from fraudstream.score.ensemble import Ensemble, LeftOut, Scores
 from fraudstream.score.exchange import OwnEnsemble
 from fraudstream.state.event import TIME
@@ -38,8 +38,8 @@ EVIDENCE_BYTES = 16_384
 _DIGITS = 6
 
 StageDone = Callable[[str], None]
-"""Told that a stage is over: decode (with what `LoadProfile` takes), features, score, decide. Whoever has a clock can
-tell from it how long each took."""
+"""Told that a stage is over: decode, load, features, score, decide. Whoever has a clock can tell from it how long each
+took."""
 
 
 def _nobody(_stage: str) -> None:
@@ -116,8 +116,11 @@ def process(
         ModelError: no model is left to score with.
     """
     outcome = Outcome()
-    batch, profiles, outcome.dead_letters = take_in(records, load)
+    decoded, outcome.dead_letters = decode(records)
     done("decode")
+    batch, profiles, unreadable = with_profiles(decoded, load)
+    outcome.dead_letters += unreadable
+    done("load")
     if not batch.transactions:
         return outcome
     computed = outcome.computed = _compute(detector, batch, profiles)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.errors import RefusedInput
-from fraudstream.intake import take_in
+from fraudstream.intake import decode, with_profiles
 from fraudstream.state.event import EVENT_WORDS, pack
 from fraudstream.state.profile import EMPTY
 from fraudstream.transaction import Transaction, decode_transaction, decode_transactions
@@ -78,7 +78,9 @@ def test_a_batch_is_the_sum_of_its_records(messages: list[tuple[bytes | None, bo
         asked.append(user)
         return EMPTY
 
-    batch, profiles, letters = take_in(records, load)
+    decoded, letters = decode(records)
+    batch, profiles, unreadable = with_profiles(decoded, load)
+    assert unreadable == []
     found = [plain(record) for record in records]
     accepted = [(record, *one) for record, one in zip(records, found, strict=True) if not isinstance(one, str)]
     event("all at once" if len(accepted) == len(records) else "with dead letters")
@@ -136,5 +138,5 @@ def test_columns_are_packed_as_single_transactions_are(rows: list[tuple[Transact
 def test_the_usual_batch_is_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("fraudstream.intake.decode_transaction")
     value = bytes_of({**BASE, "timestamp": "2025-11-22T10:30:00Z", "latitude": 1.5, "longitude": -2.5}, False)
-    batch, _, letters = take_in([Record(b"u", value, at) for at in range(3)], lambda *_: EMPTY)
-    assert (len(batch.transactions), letters) == (3, [])
+    decoded, letters = decode([Record(b"u", value, at) for at in range(3)])
+    assert (len(decoded.transactions), letters) == (3, [])

@@ -100,8 +100,8 @@ def judge(outcomes: list[Outcome], metrics: Metrics) -> None:
         rows = range(number * 10, number * 10 + 10)
         records = [message(at, f"u{at % 3}", timestamp=START_S + 60 * at) for at in rows]
         records.append(message(100 + number, "u0", amount="much"))
-        clock = StageClock(load)
-        outcome = process(detector, records, clock.load, clock.done)
+        clock = StageClock()
+        outcome = process(detector, records, load, clock.done)
         profiles |= outcome.profiles
         feeding.observe_batch(detector, outcome, len(records), clock.elapsed_s())
         feeding.observe_stages(clock)
