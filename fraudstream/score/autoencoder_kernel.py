@@ -1,7 +1,7 @@
 """The autoencoder's way from surprise to residuals, compiled; `AutoencoderNetwork` in
 training/networks.py is its definition.
 
-Row by row, so that a row's bits depend on the row alone, whatever batch it comes in.
+A row's bits depend on the row alone, whatever batch it comes in.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def residuals_of(
     """Fills (rows, k) with the weighted squared positive residuals and (rows,) with their means."""
     inputs = surprise.shape[1]
     capped, wide = np.zeros((_TOGETHER, len(encode)), np.float32), np.empty((_TOGETHER, WIDE), np.float32)
-    small, expected = np.zeros((_TOGETHER, _NARROW_INPUTS), np.float32), np.empty(inputs, np.float32)
+    small, expected = np.zeros((_TOGETHER, _NARROW_INPUTS), np.float32), np.empty((_TOGETHER, inputs), np.float32)
     powers = np.empty(_TOGETHER * WIDE, np.int32)
     scales = powers.view(np.float32)
     for start in range(0, len(surprise), _TOGETHER):
@@ -104,10 +104,9 @@ def residuals_of(
         _tanh(small, powers, scales, rows * _NARROW_INPUTS)
         _layer(small, widen, widen_bias, wide, rows, WIDE)
         _tanh(wide, powers, scales, rows * WIDE)
+        _layer(wide, decode, decode_bias, expected, rows, inputs)
         for row in range(rows):
-            expected[:] = decode_bias
-            add_products(wide[row], decode, expected, WIDE, inputs)
-            scores[start + row] = _excess(surprise[start + row], expected, weight, residual[start + row])
+            scores[start + row] = _excess(surprise[start + row], expected[row], weight, residual[start + row])
 
 
 @vectorised
@@ -115,7 +114,7 @@ def _layer(inputs: Floats, weights: Floats, bias: Floats, outputs: Floats, rows:
     for row in range(rows):
         for i in range(width):
             outputs[row, i] = bias[i]
-        add_products(inputs[row], weights, outputs[row], len(weights), width)
+    add_products(inputs, weights, outputs, rows, len(weights), width)
 
 
 @vectorised

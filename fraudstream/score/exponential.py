@@ -25,6 +25,8 @@ _LN2_LOW = np.float32(math.log(2.0) - 0.693359375)
 _C2, _C3, _C4, _C5, _C6, _C7 = (np.float32(1.0 / math.factorial(n)) for n in range(2, 8))
 _BIAS, _MANTISSA_BITS = 127, 23
 
+Floats = NDArray[np.float32]
+
 
 @compiled
 def exp_of(values: NDArray[np.float32], powers: NDArray[np.int32], scales: NDArray[np.float32], count: Int) -> None:
@@ -47,14 +49,41 @@ def exp_of(values: NDArray[np.float32], powers: NDArray[np.int32], scales: NDArr
 
 
 @compiled
-def add_products(
-    inputs: NDArray[np.float32], weights: NDArray[np.float32], sums: NDArray[np.float32], inner: Int, outer: Int
-) -> None:
-    """sums[:outer] += inputs[:inner] @ weights[:inner, :outer], each sum in the order of the inputs; `inner` is 8 n."""
-    for k in range(0, inner, 8):
-        a, b, c, d = inputs[k], inputs[k + 1], inputs[k + 2], inputs[k + 3]
-        e, f, g, h = inputs[k + 4], inputs[k + 5], inputs[k + 6], inputs[k + 7]
+def add_products(inputs: Floats, weights: Floats, sums: Floats, rows: Int, inner: Int, outer: Int) -> None:
+    """sums[:rows, :outer] += inputs[:rows, :inner] @ weights[:inner, :outer]; `inner` is a multiple of four.
+
+    Each sum is made in the order of the inputs, so a row's bits do not depend on the rows beside it. Four rows at a
+    time, because to read a weight takes as long as to multiply by it.
+    """
+    whole = rows - rows % 4
+    for row in range(0, whole, 4):
+        _add_of_four(inputs[row : row + 4], weights, sums[row : row + 4], inner, outer)
+    for row in range(whole, rows):
+        _add_of_one(inputs[row], weights, sums[row], inner, outer)
+
+
+@compiled
+def _add_of_four(inputs: Floats, weights: Floats, sums: Floats, inner: Int, outer: Int) -> None:
+    first, second, third, fourth = sums[0], sums[1], sums[2], sums[3]
+    of_first, of_second, of_third, of_fourth = inputs[0], inputs[1], inputs[2], inputs[3]
+    for k in range(0, inner, 4):
+        a0, a1, a2, a3 = of_first[k], of_first[k + 1], of_first[k + 2], of_first[k + 3]
+        b0, b1, b2, b3 = of_second[k], of_second[k + 1], of_second[k + 2], of_second[k + 3]
+        c0, c1, c2, c3 = of_third[k], of_third[k + 1], of_third[k + 2], of_third[k + 3]
+        d0, d1, d2, d3 = of_fourth[k], of_fourth[k + 1], of_fourth[k + 2], of_fourth[k + 3]
         for j in range(outer):
-            first = ((sums[j] + a * weights[k, j]) + b * weights[k + 1, j]) + c * weights[k + 2, j]
-            second = ((first + d * weights[k + 3, j]) + e * weights[k + 4, j]) + f * weights[k + 5, j]
-            sums[j] = (second + g * weights[k + 6, j]) + h * weights[k + 7, j]
+            w, x, y, z = weights[k, j], weights[k + 1, j], weights[k + 2, j], weights[k + 3, j]
+            first[j] = (((first[j] + a0 * w) + a1 * x) + a2 * y) + a3 * z
+            second[j] = (((second[j] + b0 * w) + b1 * x) + b2 * y) + b3 * z
+            third[j] = (((third[j] + c0 * w) + c1 * x) + c2 * y) + c3 * z
+            fourth[j] = (((fourth[j] + d0 * w) + d1 * x) + d2 * y) + d3 * z
+
+
+@compiled
+def _add_of_one(inputs: Floats, weights: Floats, sums: Floats, inner: Int, outer: Int) -> None:
+    for k in range(0, inner, 4):
+        a, b, c, d = inputs[k], inputs[k + 1], inputs[k + 2], inputs[k + 3]
+        for j in range(outer):
+            sums[j] = (((sums[j] + a * weights[k, j]) + b * weights[k + 1, j]) + c * weights[k + 2, j]) + d * weights[
+                k + 3, j
+            ]

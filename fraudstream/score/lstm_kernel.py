@@ -1,7 +1,7 @@
 """The LSTM's way from encoded steps to surprise, compiled; `LstmNetwork` in training/networks.py is its
 definition.
 
-Row by row, so that a row's bits depend on the row alone, whatever batch it comes in. A category's part of a sum is
+A row's bits depend on the row alone, whatever batch it comes in. A category's part of a sum is
 looked up in a table that was made when the model was loaded.
 """
 
@@ -123,32 +123,38 @@ def surprise_of(
         rows = min(numbers.shape[0] - start, _TOGETHER)
         inputs[:], cell[:] = _ZERO, _ZERO
         for step in range(numbers.shape[1] - 1):
-            for row in range(rows):
-                known = category[start + row, step]
-                for i in range(STEP_NUMBERS):
-                    inputs[row, HIDDEN + i] = numbers[start + row, step, i]
-                for i in range(_GATES):
-                    gates[row, i] = by_category[known, i]
-                add_products(inputs[row], gate_weights, gates[row], _INPUTS, _GATES)
+            _read(numbers[start : start + rows, step], category[start : start + rows, step], by_category, inputs, gates)
+            add_products(inputs, gate_weights, gates, rows, _INPUTS, _GATES)
             exp_of(gates.reshape(-1), powers, scales, rows * _GATES)
             _advance(gates, cell, echo, inputs, powers, scales, rows)
+            after = step + 1
+            _read(
+                numbers[start : start + rows, after], category[start : start + rows, after], head_by_category,
+                inputs, head,
+            )  # fmt: skip
+            add_products(inputs, head_weights, head, rows, _INPUTS, HEAD)
             for row in range(rows):
-                known = category[start + row, step + 1]
-                for i in range(STEP_NUMBERS):
-                    inputs[row, HIDDEN + i] = numbers[start + row, step + 1, i]
-                for i in range(HEAD):
-                    head[row, i] = head_by_category[known, i]
-                add_products(inputs[row], head_weights, head[row], _INPUTS, HEAD)
                 for i in range(HEAD):
                     head[row, i] = _ZERO if head[row, i] < _ZERO else head[row, i]
                 for i in range(AMOUNT_BINS):
                     chances[row, i] = amount_bias[i]
-                add_products(head[row], amount, chances[row], HEAD, AMOUNT_BINS)
+            add_products(head, amount, chances, rows, HEAD, AMOUNT_BINS)
+            for row in range(rows):
                 _from_largest(chances[row])
             exp_of(chances.reshape(-1), powers, scales, rows * AMOUNT_BINS)
             for row in range(rows):
                 position = np.float64(amount_bin[start + row, step + 1])
                 surprise[start + row, step] = _upper_tail(chances[row], position)
+
+
+@vectorised
+def _read(numbers: Floats, category: NDArray[np.int64], by_category: Floats, inputs: Floats, sums: Floats) -> None:
+    """One step of some rows: its numbers behind the state, and sums that begin with what its category gives."""
+    for row in range(len(numbers)):
+        for i in range(STEP_NUMBERS):
+            inputs[row, HIDDEN + i] = numbers[row, i]
+        for i in range(by_category.shape[1]):
+            sums[row, i] = by_category[category[row], i]
 
 
 @vectorised

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,12 +39,15 @@ def test_what_is_no_number_stays_none_and_extremes_stay_finite() -> None:
     assert 1e38 < high < math.inf
 
 
-def test_a_sum_of_products_is_made_in_the_order_of_the_inputs() -> None:
+@pytest.mark.parametrize("rows", range(10))
+def test_a_sum_of_products_is_made_in_the_order_of_the_inputs(rows: int) -> None:
     random = np.random.default_rng(1)
-    inputs, weights = random.normal(size=16).astype(np.float32), random.normal(size=(16, 37)).astype(np.float32)
-    sums = random.normal(size=37).astype(np.float32)
+    inputs = random.normal(size=(rows, 16)).astype(np.float32)
+    weights = random.normal(size=(16, 37)).astype(np.float32)
+    sums = random.normal(size=(rows + 1, 37)).astype(np.float32)
     expected = sums.copy()
-    for value, row in zip(inputs, weights, strict=True):
-        expected += value * row
-    add_products(inputs, weights, sums, 16, 37)
+    for row in range(rows):
+        for value, of_input in zip(inputs[row], weights, strict=True):
+            expected[row] += value * of_input
+    add_products(inputs, weights, sums, rows, 16, 37)
     np.testing.assert_array_equal(sums, expected)
