@@ -151,10 +151,11 @@ def surprise_of(
 def _read(numbers: Floats, category: NDArray[np.int64], by_category: Floats, inputs: Floats, sums: Floats) -> None:
     """One step of some rows: its numbers behind the state, and sums that begin with what its category gives."""
     for row in range(len(numbers)):
+        begins, total = by_category[category[row]], sums[row]
         for i in range(STEP_NUMBERS):
             inputs[row, HIDDEN + i] = numbers[row, i]
-        for i in range(by_category.shape[1]):
-            sums[row, i] = by_category[category[row], i]
+        for i in range(len(begins)):
+            total[i] = begins[i]
 
 
 @vectorised
