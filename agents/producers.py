@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiokafka
-from aiokafka.errors import InvalidTimestampError, KafkaError, KafkaTimeoutError, ProducerFenced
+from aiokafka.errors import IllegalOperation, InvalidTimestampError, KafkaError, KafkaTimeoutError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
@@ -120,23 +120,34 @@ class PartitionProducer:
         try:
             async with asyncio.timeout(None) as self._patience:
                 yield
-        except (ProducerFenced, TimeoutError) as error:
+        except (KafkaError, IllegalOperation, TimeoutError) as error:
+            raise self._ours(error) from error
+        finally:
+            self._asked_s = self._patience = None
+
+    def _ours(self, error: Exception) -> Fenced | BrokerError:
+        if isinstance(error, IllegalOperation):
+            error = self._refusal() or error
+        hint = ""
+        if isinstance(error, ProducerFenced | TimeoutError):
             # The broker answers both with the same word; but it ends no transaction before its time.
             open_s, granted_s = self._open_s(), transaction_timeout_s(self._settings)
             if open_s > granted_s:
-                raise BrokerError(
+                return BrokerError(
                     f"the broker ends a transaction of partition {self.partition} that was open for {open_s:.0f} s, "
                     f"longer than the {granted_s:.0f} s that it grants"
-                ) from error
-            if isinstance(error, TimeoutError):
-                raise BrokerError(f"expected the broker to take what was sent, got: {said(error)}") from error
-            raise Fenced("another worker has taken over a partition of this one") from error
-        except KafkaError as error:
-            is_clock = isinstance(error, InvalidTimestampError)
-            hint = "; this machine's clock and the broker's differ, see `fraudstream topics check`" if is_clock else ""
-            raise BrokerError(f"expected the broker to take what was sent, got: {said(error)}{hint}") from error
-        finally:
-            self._asked_s = self._patience = None
+                )
+            if isinstance(error, ProducerFenced):
+                return Fenced("another worker has taken over a partition of this one")
+        elif isinstance(error, InvalidTimestampError):
+            hint = "; this machine's clock and the broker's differ, see `fraudstream topics check`"
+        return BrokerError(f"expected the broker to take what was sent, got: {said(error)}{hint}")
+
+    def _refusal(self) -> Exception | None:
+        """Why there is no transaction any more: aiokafka tells it once, and then only that there is none."""
+        ended: asyncio.Future[None] | None = self._producer._txn_manager._transaction_waiter
+        refusal = ended.exception() if ended is not None and ended.done() and not ended.cancelled() else None
+        return refusal if isinstance(refusal, Exception) else None
 
     async def stop(self) -> None:
         """Lets the producer go; an open transaction is aborted."""

@@ -84,6 +84,13 @@ class Decoded:
     times_s: list[int]
     users: list[User]
 
+    def add(self, record: SourceRecord, transaction: Transaction, time_s: int, user: User) -> None:
+        """One more."""
+        self.records.append(record)
+        self.transactions.append(transaction)
+        self.times_s.append(time_s)
+        self.users.append(user)
+
 
 def decode(records: Sequence[SourceRecord]) -> tuple[Decoded, list[DeadLetter]]:
     """Decodes messages, in offset order within a partition; the others get a dead letter each."""
@@ -149,25 +156,20 @@ def _one_by_one(records: Sequence[SourceRecord], dead_letters: list[DeadLetter])
         except RefusedInput as refused:
             dead_letters.append(_dead_letter(record, refused))
             continue
-        decoded.records.append(record)
-        decoded.transactions.append(transaction)
-        decoded.times_s.append(time_s)
-        decoded.users.append(user)
+        decoded.add(record, transaction, time_s, user)
     return decoded
 
 
 def _without(decoded: Decoded, unreadable: dict[User, str], dead_letters: list[DeadLetter]) -> Decoded:
-    """What is left when users whose profile cannot be read are decoded out."""
-    kept = [at for at, user in enumerate(decoded.users) if user not in unreadable]
-    for record, user in zip(decoded.records, decoded.users, strict=True):
+    """What is left when users whose profile cannot be read are taken out."""
+    kept = Decoded([], [], [], [])
+    for at, user in enumerate(decoded.users):
         if user in unreadable:
-            dead_letters.append(_dead_letter(record, RefusedInput("profile_unreadable", unreadable[user])))
-    return Decoded(
-        [decoded.records[at] for at in kept],
-        [decoded.transactions[at] for at in kept],
-        [decoded.times_s[at] for at in kept],
-        [decoded.users[at] for at in kept],
-    )
+            refused = RefusedInput("profile_unreadable", unreadable[user])
+            dead_letters.append(_dead_letter(decoded.records[at], refused))
+        else:
+            kept.add(decoded.records[at], decoded.transactions[at], decoded.times_s[at], user)
+    return kept
 
 
 def _key_of(record: SourceRecord, transaction: Transaction) -> bytes:

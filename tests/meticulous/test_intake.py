@@ -69,7 +69,7 @@ def keyed(messages: list[tuple[bytes | None, bool]]) -> list[Record]:
 
 
 @given(few | many_good)
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_a_batch_is_the_sum_of_its_records(messages: list[tuple[bytes | None, bool]]) -> None:
     records = keyed(messages)
     asked: list[tuple[int, bytes]] = []
@@ -105,7 +105,7 @@ def _where(letter: DeadLetter) -> tuple[int, int, str]:
 
 
 @given(transactions())
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 def test_what_is_accepted_all_at_once_is_accepted_one_by_one(fields: Any) -> None:
     value = bytes_of(fields, False)
     together = decode_transactions([bytes_of(BASE, False), value])
@@ -129,7 +129,7 @@ packable = st.builds(
 
 
 @given(st.lists(st.tuples(packable, st.integers(0, 2**32 - 1)), max_size=5))
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_columns_are_packed_as_single_transactions_are(rows: list[tuple[Transaction, int]]) -> None:
     words = pack([transaction for transaction, _ in rows], [time_s for _, time_s in rows])
     assert words.tolist() == [list(pack_one(*row)) for row in rows]
