@@ -24,7 +24,14 @@ async def test_whoever_was_fenced_is_told_so_by_the_commit(
 ) -> None:
     settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap})
     await create_topics(settings, kafka.bootstrap)
-    stalled, successor = Producers(settings, kafka.bootstrap), Producers(settings, kafka.bootstrap)
+    try:
+        await commit_after_a_successor(settings, kafka.bootstrap, profiles)
+    finally:
+        gc.collect()  # asyncio logs the task that the client lets go of: here, and not amidst whatever comes next
+
+
+async def commit_after_a_successor(settings: Settings, bootstrap: str, profiles: list[tuple[bytes, bytes]]) -> None:
+    stalled, successor = Producers(settings, bootstrap), Producers(settings, bootstrap)
     try:
         await stalled.take_over({0})
         await stalled[0].send(settings.verdicts_topic, [(b"u", b"verdict", [])])
@@ -40,5 +47,3 @@ async def test_whoever_was_fenced_is_told_so_by_the_commit(
             await stalled[0].commit(changelog_topic(settings), profiles, 2)
     finally:
         await asyncio.gather(stalled.stop(), successor.stop())
-        del stalled, successor
-        gc.collect()  # asyncio logs the task that the client lets go of: here, and not amidst whatever comes next
