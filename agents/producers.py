@@ -126,8 +126,7 @@ class PartitionProducer:
             self._asked_s = self._patience = None
 
     def _ours(self, error: Exception) -> Fenced | BrokerError:
-        if isinstance(error, IllegalOperation):
-            error = self._refusal() or error
+        error = refusal_behind(error, self._producer)
         hint = ""
         if isinstance(error, ProducerFenced | TimeoutError):
             # The broker answers both with the same word; but it ends no transaction before its time.
@@ -142,12 +141,6 @@ class PartitionProducer:
         elif isinstance(error, InvalidTimestampError):
             hint = "; this machine's clock and the broker's differ, see `fraudstream topics check`"
         return BrokerError(f"expected the broker to take what was sent, got: {said(error)}{hint}")
-
-    def _refusal(self) -> Exception | None:
-        """Why there is no transaction any more: aiokafka tells it once, and then only that there is none."""
-        ended: asyncio.Future[None] | None = self._producer._txn_manager._transaction_waiter
-        refusal = ended.exception() if ended is not None and ended.done() and not ended.cancelled() else None
-        return refusal if isinstance(refusal, Exception) else None
 
     async def stop(self) -> None:
         """Lets the producer go; an open transaction is aborted."""
@@ -236,6 +229,18 @@ def transactional_producer(settings: Settings, bootstrap: str, transactional_id:
     )
     producer._message_accumulator._batch_ttl = LEADERLESS_FOR_S
     return producer
+
+
+def refusal_behind(error: Exception, producer: Any) -> Exception:
+    """The broker's refusal, where it is all that the client says that its transaction is no more.
+
+    aiokafka tells a refusal once, to whoever waits then; to others it says IllegalOperation.
+    """
+    if not isinstance(error, IllegalOperation):
+        return error
+    ended: asyncio.Future[None] | None = producer._txn_manager._transaction_waiter
+    refusal = ended.exception() if ended is not None and ended.done() and not ended.cancelled() else None
+    return refusal if isinstance(refusal, Exception) else error
 
 
 def transaction_timeout_s(settings: Settings) -> float:

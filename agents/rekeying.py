@@ -14,13 +14,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiokafka
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
 from fraudstream.adapters.record_batches import Record, record_batches
-from fraudstream.agents.producers import DEAD_LETTER_VALUE_BYTES, dead_letter_message, transactional_producer
+from fraudstream.agents.producers import (
+    DEAD_LETTER_VALUE_BYTES,
+    dead_letter_message,
+    refusal_behind,
+    transactional_producer,
+)
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.errors import BrokerError, Fenced, RefusedInput, said
 from fraudstream.settings import Settings
@@ -178,6 +183,14 @@ class Rekeying:
             for record in records[at : at + SLICE_RECORDS]:
                 self._place(record, placed, refused)
             await asyncio.sleep(0)
+        try:
+            await self._commit(producer, placed, {source: records[-1].offset + 1})
+        except IllegalOperation as error:
+            raise refusal_behind(error, producer) from error
+        self.moved += len(records)
+        self._count(len(records) - len(refused), refused)
+
+    async def _commit(self, producer: Any, placed: _Placed, offsets: dict[TopicPartition, int]) -> None:
         await producer.begin_transaction()
         sent = [
             await producer.send_batch(batch, topic, partition=partition)
@@ -185,10 +198,8 @@ class Rekeying:
             for batch in record_batches(producer, messages)
         ]
         await asyncio.gather(*sent)
-        await producer.send_offsets_to_transaction({source: records[-1].offset + 1}, rekeying_group(self._settings))
+        await producer.send_offsets_to_transaction(offsets, rekeying_group(self._settings))
         await producer.commit_transaction()
-        self.moved += len(records)
-        self._count(len(records) - len(refused), refused)
 
     def _place(self, record: Any, placed: _Placed, refused: list[str]) -> None:
         """Where a record goes: to its user's partition of the other topic, or to the dead letters."""

@@ -1,18 +1,20 @@
-"""What the producer of a partition says when the broker refuses it, in whichever step it hears of that."""
+"""What a worker's producers say when the broker refuses them, in whichever step they hear of that."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.agents.producers import Producers
+from fraudstream.agents.rekeying import Rekeying
 from fraudstream.errors import Fenced
 from fraudstream.settings import Settings
 from fraudstream.topics import changelog_topic
-from tests.checker import until
+from tests.checker import ordered_producer, until
 from tests.servers.kafka import KafkaCluster
 
 pytestmark = pytest.mark.servers
@@ -47,3 +49,48 @@ async def commit_after_a_successor(settings: Settings, bootstrap: str, profiles:
             await stalled[0].commit(changelog_topic(settings), profiles, 2)
     finally:
         await asyncio.gather(stalled.stop(), successor.stop())
+
+
+async def test_whoever_was_fenced_while_it_re_keys_is_told_so_between_two_topics(
+    kafka: KafkaCluster, own_settings: Settings
+) -> None:
+    settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap, "keying": "payload"})
+    await create_topics(settings, kafka.bootstrap)
+    try:
+        assert isinstance(await fault_after_a_successor(settings, kafka.bootstrap), Fenced)
+    finally:
+        gc.collect()
+
+
+async def fault_after_a_successor(settings: Settings, bootstrap: str) -> Exception:
+    faults: asyncio.Queue[Exception] = asyncio.Queue()
+    stalled, successor = (Rekeying(settings, bootstrap, faults.put_nowait, lambda *_: None) for _ in range(2))
+    try:
+        await stalled.take_over({0})
+        assert stalled._owned is not None
+        learn_late(stalled._owned.producers[0], settings.dead_letters_topic)
+        await successor.take_over({0})
+        async with ordered_producer(bootstrap) as producer:
+            good = b'{"transaction_id":"t","user_id":"u","amount":1,"merchant":"m"}'
+            batch = producer.create_batch()  # both come in one fetch
+            for value in (good, b"{"):
+                batch.append(key=None, value=value, timestamp=None)
+            await (await producer.send_batch(batch, settings.transactions_topic, partition=0))
+        return await asyncio.wait_for(faults.get(), 20.0)
+    finally:
+        await asyncio.gather(stalled.stop(), successor.stop())
+
+
+def learn_late(producer: Any, topic: str) -> None:
+    """Has a client learn where a topic is only when it has given its transaction up."""
+    learn = producer.client._wait_on_metadata
+
+    async def has_ended() -> bool:
+        return not producer._txn_manager.is_in_transaction()
+
+    async def late(asked: str) -> Any:
+        if asked == topic:
+            await until(has_ended, 10.0, "the client has given the transaction up")
+        return await learn(asked)
+
+    producer.client._wait_on_metadata = late
