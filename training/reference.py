@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.errors import ModelError
 from fraudstream.features.reference import NEUTRAL, STEPS_PER_NAT, TAIL_KNOTS, Reference
-from fraudstream.state.event import ABSENT, hash16, hash32, to_cents
+from fraudstream.state.event import ABSENT, CENTS_PER_UNIT, cents_of, hash16, hash32
 from fraudstream.training.history import History
 from fraudstream.training.merchant_prices import merchant_gain
+from fraudstream.training.packing import text_hashes
 
 FEWEST_OF_CATEGORY = 50
 """A category seen less often is judged by what everybody pays."""
@@ -34,8 +33,8 @@ def fit_reference(history: History) -> Reference:
     if not len(history):
         raise ModelError("expected transactions to learn from, got none; use a longer stream")
     # The cents that a profile keeps are what features see.
-    log_amount = np.log1p(np.fromiter(map(to_cents, history.numbers("amount").tolist()), np.float64) / 100.0)
-    category = _hashes(history, "category", hash16)
+    log_amount = np.log1p(cents_of(history.numbers("amount")) / CENTS_PER_UNIT)
+    category = text_hashes(history, "category", hash16)
     known, counts = np.unique(category, return_counts=True)
     frequent = (known != ABSENT) & (counts >= FEWEST_OF_CATEGORY)
     most = np.argsort(-counts[frequent], kind="stable")[:MOST_CATEGORIES]
@@ -76,18 +75,10 @@ def _codes(history: History, name: str) -> NDArray[np.int64]:
     return history.codes(name).codes.astype(np.int64)
 
 
-def _hashes(history: History, name: str, of: Callable[[str], int]) -> NDArray[np.int64]:
-    if name not in history:
-        return np.full(len(history), ABSENT, np.int64)
-    codes, names = history.codes(name)
-    hashes = np.array([*(of(text) if text else ABSENT for text in names), ABSENT], np.int64)
-    return hashes[codes]  # the code of nothing is -1, the last
-
-
 def _shared_devices(history: History) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     if "device_id" not in history:
         return NEUTRAL.device, NEUTRAL.device_users
-    device = _hashes(history, "device_id", hash32)
+    device = text_hashes(history, "device_id", hash32)
     pairs = np.unique(np.stack([device, _codes(history, "user_id")]), axis=1)[0]
     known, users = np.unique(pairs[pairs != ABSENT], return_counts=True)
     shared = np.flatnonzero(users >= FEWEST_SHARING)

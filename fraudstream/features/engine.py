@@ -32,13 +32,11 @@ SEQUENCE_TIME, SEQUENCE_CENTS, SEQUENCE_CATEGORY = range(3)
 SEQUENCE_COLUMNS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """What a micro-batch gives.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputedRows:
+    """What is computed of each event.
 
     Attributes:
-        records: the new record of each user, in the order the old ones were given.
-        changed: (users,) whether the new record differs from the old one.
         features: (events, FEATURE_COUNT) the catalogue's features.
         sequences: (events, SEQUENCE_STEPS, SEQUENCE_COLUMNS) time in s, cents and category hash of the event (last)
             and of the ten before it, oldest first; a time of 0 marks an empty step.
@@ -46,8 +44,6 @@ class Computed:
         failed: features of one's own that could not be computed -> (events,) in which rows; they count as 0 there.
     """
 
-    records: list[bytes]
-    changed: NDArray[np.bool_]
     features: NDArray[np.float32]
     sequences: NDArray[np.uint32]
     status: NDArray[np.uint8]
@@ -56,6 +52,19 @@ class Computed:
     def failed_of(self, row: int) -> tuple[str, ...]:
         """Features that could not be computed for this row."""
         return tuple(name for name, rows in self.failed.items() if rows[row])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed(ComputedRows):
+    """What a micro-batch gives.
+
+    Attributes:
+        records: the new record of each user, in the order the old ones were given.
+        changed: (users,) whether the new record differs from the old one.
+    """
+
+    records: list[bytes]
+    changed: NDArray[np.bool_]
 
 
 class FeatureEngine:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import astuple
@@ -39,6 +40,11 @@ def to_cents(amount: float) -> int:
     return math.floor(amount * CENTS_PER_UNIT + 0.5)
 
 
+def cents_of(amounts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`to_cents` of many; whole numbers, which a float64 holds exactly."""
+    return np.asarray(np.floor(amounts * CENTS_PER_UNIT + 0.5))
+
+
 @lru_cache(_CACHED_NAMES)
 def hash32(text: str) -> int:
     """A stable hash in 1..2^32-1 (xxh3, low word); `ABSENT` is kept for a missing value."""
@@ -57,28 +63,75 @@ def identity_of(transaction_id: str) -> tuple[int, int]:
     return identity & 0xFFFF_FFFF, identity >> 32
 
 
-def pack(transactions: Sequence[Transaction], times_s: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint32]:
-    """The words of transactions, (n, EVENT_WORDS); `times_s` are their event times in whole seconds since 1970."""
-    words = np.empty((len(transactions), EVENT_WORDS), np.uint32)
-    if not transactions:
-        return words
-    names, _, amounts, merchants, categories, locations, devices, _, latitudes, longitudes, _ = zip(
-        *map(astuple, transactions), strict=True
-    )
-    identities = np.fromiter(map(xxh3_64_intdigest, map(str.encode, names)), np.uint64, len(names))
-    words[:, TIME] = times_s
-    words[:, CENTS] = np.floor(np.array(amounts) * CENTS_PER_UNIT + 0.5)
-    words[:, MERCHANT] = list(map(hash32, merchants))
-    words[:, ID_LOW], words[:, ID_HIGH] = identities & _LOW, identities >> _HALF
-    words[:, CATEGORY_LOCATION] = _hashes(categories, hash16) << 16 | _hashes(locations, hash16)
-    words[:, DEVICE] = _hashes(devices, hash32)
-    words[:, PLACE] = pack_places(latitudes, longitudes)
+def identities_of(transaction_ids: Sequence[bytes]) -> NDArray[np.uint64]:
+    """`identity_of` of many, given as UTF-8; both words in one number."""
+    return np.fromiter(map(xxh3_64_intdigest, transaction_ids), np.uint64, len(transaction_ids))
+
+
+class EventColumns(NamedTuple):
+    """Transactions column by column, texts as their hashes, `ABSENT` where there is none; each (n,).
+
+    Attributes:
+        times_s: event times in whole seconds since 1970.
+        amounts: in main units.
+        identities: as `identities_of` gives them.
+        merchants: `hash32`.
+        categories: `hash16`.
+        locations: `hash16`.
+        devices: `hash32`.
+        latitudes: degrees, NaN where there is none.
+        longitudes: degrees, NaN where there is none.
+    """
+
+    times_s: NDArray[np.int64]
+    amounts: NDArray[np.float64]
+    identities: NDArray[np.uint64]
+    merchants: NDArray[np.int64]
+    categories: NDArray[np.int64]
+    locations: NDArray[np.int64]
+    devices: NDArray[np.int64]
+    latitudes: NDArray[np.float64]
+    longitudes: NDArray[np.float64]
+
+
+def words_of(columns: EventColumns) -> NDArray[np.uint32]:
+    """The words of transactions, (n, EVENT_WORDS): the one definition for messages, objects and files."""
+    words = np.empty((len(columns.times_s), EVENT_WORDS), np.uint32)
+    words[:, TIME] = columns.times_s
+    words[:, CENTS] = cents_of(columns.amounts)
+    words[:, MERCHANT] = columns.merchants
+    words[:, ID_LOW], words[:, ID_HIGH] = columns.identities & _LOW, columns.identities >> _HALF
+    words[:, CATEGORY_LOCATION] = columns.categories << 16 | columns.locations
+    words[:, DEVICE] = columns.devices
+    words[:, PLACE] = pack_places(columns.latitudes, columns.longitudes)
     return words
 
 
-def pack_places(latitudes: Sequence[float | None], longitudes: Sequence[float | None]) -> NDArray[np.int64]:
-    """Coordinates in degrees, each pair as two signed 16-bit halves, or `NO_PLACE` when either is missing."""
-    steps = np.rint(np.array([latitudes, longitudes], np.float64) * COORDINATE_STEPS)
+def pack(transactions: Sequence[Transaction], times_s: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint32]:
+    """The words of transactions, (n, EVENT_WORDS); `times_s` are their event times in whole seconds since 1970."""
+    if not transactions:
+        return np.empty((0, EVENT_WORDS), np.uint32)
+    names, _, amounts, merchants, categories, locations, devices, _, latitudes, longitudes, _ = zip(
+        *map(astuple, transactions), strict=True
+    )
+    return words_of(
+        EventColumns(
+            np.asarray(times_s, np.int64),
+            np.array(amounts),
+            identities_of(list(map(str.encode, names))),
+            np.array(list(map(hash32, merchants)), np.int64),
+            _hashes(categories, hash16),
+            _hashes(locations, hash16),
+            _hashes(devices, hash32),
+            np.array(latitudes, np.float64),
+            np.array(longitudes, np.float64),
+        )
+    )
+
+
+def pack_places(latitudes: NDArray[np.float64], longitudes: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Coordinates in degrees, each pair as two signed 16-bit halves, or `NO_PLACE` when either is missing (NaN)."""
+    steps = np.rint(np.array([latitudes, longitudes]) * COORDINATE_STEPS)
     is_absent = np.isnan(steps).any(axis=0)
     steps[:, is_absent] = 0
     latitude, longitude = steps.astype(np.int64) & 0xFFFF
@@ -87,7 +140,7 @@ def pack_places(latitudes: Sequence[float | None], longitudes: Sequence[float | 
 
 def pack_place(latitude: float | None, longitude: float | None) -> int:
     """One pair of coordinates, as `pack_places` packs them."""
-    return int(pack_places([latitude], [longitude])[0])
+    return int(pack_places(np.array([latitude], np.float64), np.array([longitude], np.float64))[0])
 
 
 def _hashes(texts: Sequence[str | None], hash_of: Callable[[str], int]) -> NDArray[np.int64]:
