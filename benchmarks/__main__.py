@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.broker import running_broker
+from benchmarks.broker import Broker, running_broker
 from benchmarks.cases import CASES, PARTITIONS, WARM_UP_RECORDS, Case
 from benchmarks.catalogue import ALL_CASES, BY_NAME
 from benchmarks.measure import SETTLE_S, measure
 from benchmarks.peer_cases import KAFKA_STREAMS, PYTHON, java_version, peer_versions
-from benchmarks.records import Records, load_records
+from benchmarks.records import Records, load_records, of_few_users
 from benchmarks.report import Run, as_json, markdown_page, markdown_table, targets_table
 from benchmarks.summary import Sample, order_of_round
 from fraudstream.errors import FraudstreamError
 from fraudstream.machine import Machine, this_machine
-from tests.servers.jars import KAFKA_VERSION, ServerUnavailableError
+from tests.servers.jars import ServerUnavailableError
 
 LIBRARIES = ("faust-streaming", "aiokafka", "msgspec", "numba", "numpy", "rocksdict", "scikit-learn", "torch", "uvloop")
 """Whose versions have a say in the figures."""
@@ -98,15 +98,14 @@ def _run(cases: Sequence[Case], rows: Mapping[str, int], repeats: int) -> Run:
     wanted = max(case.warm_up + rows[case.name] for case in cases)
     print(f"reading {wanted:,} transactions", flush=True)
     records = load_records(wanted)
-    given = os.environ.get("KAFKA_SERVERS")
-    with running_broker() as bootstrap:
-        print(f"records are {records.source}; Kafka at {bootstrap}", flush=True)
-        samples = _measure_all(bootstrap, cases, records, rows, repeats)
+    with running_broker() as broker:
+        print(f"records are {records.source}; Kafka at {broker.bootstrap}", flush=True)
+        samples = _measure_all(broker, cases, records, rows, repeats)
     return Run(
         date=datetime.now(UTC),
         machine=_machine(cases),
         command=" ".join(["python -m benchmarks", *sys.argv[1:]]),
-        broker="the Kafka of KAFKA_SERVERS" if given else f"one Kafka {KAFKA_VERSION} broker on the same machine",
+        broker=broker.title,
         partitions=PARTITIONS,
         source=records.source,
         mean_bytes=records.mean_bytes,
@@ -117,14 +116,17 @@ def _run(cases: Sequence[Case], rows: Mapping[str, int], repeats: int) -> Run:
 
 
 def _measure_all(
-    bootstrap: str, cases: Sequence[Case], records: Records, rows: Mapping[str, int], repeats: int
+    broker: Broker, cases: Sequence[Case], records: Records, rows: Mapping[str, int], repeats: int
 ) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = {case.name: [] for case in cases}
     for number in range(repeats):
         for name in order_of_round(tuple(samples), number):
             case = BY_NAME[name]
-            warm_up = records.messages[: case.warm_up]
-            sample = measure(case, bootstrap, warm_up, records.messages[case.warm_up : case.warm_up + rows[name]])
+            given = records.messages[: case.warm_up + rows[name]]
+            if case.users:
+                given = of_few_users(given, case.users)
+            with nullcontext(broker) if case.brokers == 1 else running_broker(case.brokers) as used:
+                sample = measure(case, used, given[: case.warm_up], given[case.warm_up :])
             samples[name].append(sample)
             print(
                 f"round {number + 1} of {repeats}  {name:26} {sample.cpu_us_per_event:8.1f} µs CPU per event "

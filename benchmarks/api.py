@@ -24,8 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.broker import Offsets, produce, running_broker
+from benchmarks.circumstances import measured_on
 from benchmarks.open_loop import Answers, post, send_at_rate
-from benchmarks.processes import cpu_s
+from benchmarks.process_figures import cpu_s
 from benchmarks.records import load_records
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.machine import this_machine
@@ -119,7 +120,7 @@ def _run(setup: Setup, messages: Sequence[tuple[bytes, bytes]], seconds: float) 
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fraudstream-bench-")))
         os.sched_setaffinity(0, setup.stream)  # children begin where their parent is
-        bootstrap = stack.enter_context(running_broker())
+        bootstrap = stack.enter_context(running_broker()).bootstrap
         redis = RedisServer()
         settings = load_settings(kafka_servers=bootstrap, redis_host=redis.host, app_id="bench-api", access_log=False)
         asyncio.run(create_topics(settings, bootstrap))
@@ -269,7 +270,7 @@ def _until(holds: Callable[[], bool], within_s: float = 120.0) -> None:
 def _page(rows: list[Row], load_before: float, backlog: int, note: str) -> str:
     machine = this_machine(("aiohttp", "redis", "hiredis", "uvloop", "torch"))
     wrk = (subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split() or ["", "?"])[1]
-    versions = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    machine.libraries["wrk"] = wrk
     return f"""# Performance of the API process
 
 Written by `python -m benchmarks.api --markdown docs/performance-api.md`.
@@ -280,9 +281,7 @@ Written by `python -m benchmarks.api --markdown docs/performance-api.md`.
 Targets: at least {LEAST_RATE:,.0f} requests/s with wrk; p99 at most {P99_MS:.0f} ms at {RATE:.0f} requests/s, alone and
 beside a worker with a backlog.
 
-Measured on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {machine.processor}, {machine.cores} cores,
-{machine.memory_gib} GiB, {machine.kernel}, Python {machine.python}; {versions}; wrk {wrk}.
-Load average before the run: {load_before:.1f}.{note and f" {note}"}
+{measured_on(datetime.now(UTC), machine, [load_before])}{note and f" {note}"}
 
 ## How it is measured
 

@@ -61,10 +61,10 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=0, help="verdicts a second while the sink runs; 0: a backlog")
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes the result for machines")
     options = parser.parse_args()
-    with running_broker() as bootstrap, PostgresServer() as postgres, tempfile.TemporaryDirectory() as directory:
+    with running_broker() as broker, PostgresServer() as postgres, tempfile.TemporaryDirectory() as directory:
         own = f"audit-{uuid.uuid4().hex[:8]}"
         settings = load_settings(
-            kafka_servers=bootstrap,
+            kafka_servers=broker.bootstrap,
             postgres_url=postgres.url(),
             app_id=own,
             **{f"{name}_topic": f"{own}-{name}" for name in ("transactions", "verdicts", "alerts", "dead_letters")},

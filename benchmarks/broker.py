@@ -4,38 +4,91 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import msgspec
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.checks import Found
+from benchmarks.process_figures import cpu_s
 from fraudstream.errors import BrokerError
 from fraudstream.settings import Settings
+from fraudstream.topics import changelog_topic
+from tests.servers.jars import KAFKA_VERSION
 from tests.servers.kafka import KafkaCluster
 
 REQUEST_TIMEOUT_S = 30.0
 READ_RECORDS = 10_000
+INTERNAL_TOPICS = ("__consumer_offsets", "__transaction_state")
 RETRY_S = 0.1
 ON_THE_MOVE = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 """What a broker says that has just been started: a moment later it answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the records are: of this machine, or somebody else's.
+
+    Attributes:
+        bootstrap: HOST:PORT[,HOST:PORT].
+        cluster: None where the broker was there before.
+    """
+
+    bootstrap: str
+    cluster: KafkaCluster | None = None
+
+    @property
+    def title(self) -> str:
+        """What a report calls it."""
+        if self.cluster is None:
+            return "the Kafka of KAFKA_SERVERS"
+        return f"one Kafka {KAFKA_VERSION} broker on the same machine"
+
+    def cpu_s(self) -> float | None:
+        """User and system time of all brokers together; None where they cannot be seen."""
+        return None if self.cluster is None else sum(map(cpu_s, self.cluster.pids))
+
+    def log_bytes(self, settings: Settings) -> Counter[str]:
+        """Size of the logs, all copies, by what is in them (`BrokerUse.log_bytes`); topics of other groups left out."""
+        found = Counter[str]()
+        for number in range(1, 1 + len(self.cluster.pids) if self.cluster else 1):
+            assert self.cluster is not None
+            for log in self.cluster.data(number).glob("*/*.log"):
+                topic = log.parent.name.rpartition("-")[0]
+                if settings.app_id in topic or topic in INTERNAL_TOPICS:
+                    found[_content_of(topic, settings)] += log.stat().st_size
+        return found
+
+
+def _content_of(topic: str, settings: Settings) -> str:
+    names = {
+        settings.transactions_topic: "transactions",
+        settings.verdicts_topic: "verdicts",
+        settings.alerts_topic: "alerts",
+        settings.dead_letters_topic: "dead-letters",
+    }
+    return names.get(topic, "internal" if topic in INTERNAL_TOPICS else "state")
+
+
 @contextmanager
-def running_broker() -> Iterator[str]:
-    """The bootstrap servers: KAFKA_SERVERS where it is set, else a broker started here on a free port.
+def running_broker(brokers: int = 1) -> Iterator[Broker]:
+    """The broker of KAFKA_SERVERS where it is set, else one started here on a free port, or so many.
 
     Raises:
         ServerUnavailableError: this machine cannot run a broker; says what is missing.
     """
     given = os.environ.get("KAFKA_SERVERS")
     if given:
-        yield given
+        yield Broker(given)
         return
-    with KafkaCluster() as cluster:
-        yield cluster.bootstrap
+    with KafkaCluster(brokers) as cluster:
+        yield Broker(cluster.bootstrap, cluster)
 
 
 def produce(settings: Settings, messages: Sequence[tuple[bytes, bytes]]) -> None:
@@ -173,6 +226,15 @@ def delete_topics(settings: Settings) -> None:
     own = [name for name in found if settings.app_id in name]
     for deleted in admin.delete_topics(own).values() if own else ():
         deleted.result(REQUEST_TIMEOUT_S)
+
+
+async def keep_changelog(settings: Settings, bootstrap: str) -> None:
+    """The changelog stays as it is written for a week: nothing is compacted while something is measured."""
+    kept = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(7 * 86_400_000)}
+    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await client.start()
+    await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, changelog_topic(settings), kept)])
+    await client.close()
 
 
 def _client(settings: Settings) -> dict[str, str | int | float | bool]:

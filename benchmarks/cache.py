@@ -17,6 +17,7 @@ from statistics import median
 
 from benchmarks.broker import running_broker
 from benchmarks.cases import CASES, FULL_PATH
+from benchmarks.circumstances import measured_on
 from benchmarks.measure import measure
 from benchmarks.records import load_records
 from benchmarks.summary import Sample, order_of_round
@@ -40,12 +41,12 @@ def main() -> int:
     records = load_records(options.rows + WARM_UP_RECORDS)
     warm_up, measured = records.messages[:WARM_UP_RECORDS], records.messages[WARM_UP_RECORDS:]
     rounds: list[dict[str, Sample]] = []
-    with running_broker() as bootstrap:
+    with running_broker() as broker:
         for number in range(options.repeats):
             samples: dict[str, Sample] = {}
             for name in order_of_round((WITHOUT, WITH, KILLED), number):
                 with _cache(name):
-                    samples[name] = measure(WORKER, bootstrap, warm_up, measured)
+                    samples[name] = measure(WORKER, broker, warm_up, measured)
                 print(f"round {number + 1}  {name:27} {_shown(samples[name])}", flush=True)
             rounds.append(samples)
     return _report(rounds, options.rows)
@@ -53,6 +54,7 @@ def main() -> int:
 
 def _report(rounds: list[dict[str, Sample]], rows: int) -> int:
     machine = this_machine(("redis", "hiredis"))
+    loads = [sample.load for samples in rounds for sample in samples.values()]
     print(f"\n| case | CPU µs per event | CPU beside no cache | events/s beside no cache |\n|{'---|' * 4}")
     worst = 0.0
     for name in (WITHOUT, WITH, KILLED):
@@ -62,8 +64,8 @@ def _report(rounds: list[dict[str, Sample]], rows: int) -> int:
         print(f"| {name} | {median(cpu):.1f} | {_spread(cpu_ratios)} | {_spread(rates)} |")
         worst = max(worst, median(cpu_ratios) - 1)
     print(
-        f"\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine.processor}, {machine.cores} cores, {rows:,} records, "
-        f"{len(rounds)} rounds; median (least to greatest) of the ratios within a round; {machine.libraries}"
+        f"\n{measured_on(datetime.now(UTC), machine, loads)} {rows:,} records, {len(rounds)} rounds; "
+        "median (least to greatest) of the ratios within a round"
     )
     return 0 if worst <= MOST_SHARE else 1
 

@@ -45,6 +45,8 @@ class Case:
         warm_up: records that are consumed before anything is measured.
         partitions: of its topics.
         processes: how many share the group.
+        brokers: 1, which all cases share, or a cluster of so many for this case alone, each partition on all of them.
+        users: whose payments they are: the records' users folded into so few; 0: as they come.
         slowest_per_s: events a second; what is slower than this is given up.
         prepare: fetches what the command needs, before anything is measured.
         note: what the page tells about it.
@@ -61,6 +63,8 @@ class Case:
     warm_up: int = WARM_UP_RECORDS
     partitions: int = PARTITIONS
     processes: int = 1
+    brokers: int = 1
+    users: int = 0
     slowest_per_s: float = 500.0
     prepare: Callable[[], None] = nothing
     note: str = ""
@@ -101,6 +105,7 @@ def environment_of(settings: Settings, inherited: Mapping[str, str]) -> dict[str
         "ALERTS_TOPIC": settings.alerts_topic,
         "DEAD_LETTERS_TOPIC": settings.dead_letters_topic,
         "TOPIC_PARTITIONS": str(settings.topic_partitions),
+        "TOPIC_REPLICATION": str(settings.topic_replication),
         "DATA_DIR": str(settings.data_dir),
         "FAUST_DATADIR": str(settings.data_dir),
         "WEB_PORT": str(settings.web_port),

@@ -21,6 +21,7 @@ class Found(msgspec.Struct, gc=False):
 
     transaction_id: str
     user_id: str = ""
+    flagged: bool | None = None
     count: int | None = None
     sum: float | None = None
     sum_24h: float | None = None

@@ -99,8 +99,8 @@ def _whole_ratio(rows: int, stored: Mapping[str, float]) -> dict[str, float]:
     """The full path beside pass-through; both run all the time, as starting them takes longer than what is measured."""
     messages = load_records(WARM_UP_RECORDS + (ROUNDS + MORE_ROUNDS) * rows).messages
     with ExitStack() as stack:
-        bootstrap = stack.enter_context(running_broker())
-        stock, full = (stack.enter_context(running(BY_NAME[name], bootstrap)) for name in (STOCK, FULL_PATH))
+        broker = stack.enter_context(running_broker())
+        stock, full = (stack.enter_context(running(BY_NAME[name], broker)) for name in (STOCK, FULL_PATH))
         for consumer in (stock, full):
             consumer.warm_up(messages[:WARM_UP_RECORDS])
         parts = iter(range(WARM_UP_RECORDS, len(messages), rows))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -21,6 +22,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import ConsumerRecord
 
 from benchmarks.cases import PARTITIONS
+from benchmarks.circumstances import measured_on
 from benchmarks.records import load_records
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.adapters.record_batches import record_batches
@@ -48,16 +50,15 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes the figures")
     parser.add_argument("--against", type=Path, metavar="FILE", help="figures of another version to compare with")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     records = records_of(HISTORY_RECORDS + options.events)
     path = HotPath()
     path.run(records[:HISTORY_RECORDS], 512)
     found = {size: _medians(path, records[HISTORY_RECORDS:], size, options.rounds) for size in SIZES}
     print(_table(found, _read(options.against)))
     machine = this_machine(("aiokafka", "numpy", "numba"))
-    libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
     print(
-        f"\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine.processor}, {machine.cores} cores, "
-        f"Python {machine.python}, {libraries}; CPU time of the process, µs an event, "
+        f"\n{measured_on(datetime.now(UTC), machine, [load])} CPU time of the process, µs an event, "
         f"median of {options.rounds} rounds of {options.events:,} events"
     )
     if options.json:

@@ -1,42 +1,50 @@
 """How long a verdict takes: `python -m benchmarks.latency [--seconds 60] [--markdown docs/performance-latency.md]`.
 
 A real broker, the worker as users start it, and `fraudstream load`, which sends on schedule and measures each
-transaction from the moment at which it was due. Both kinds of readers, at several rates, and at several checkpoint
-intervals. The three share the machine's cores.
+transaction from the moment at which it was due. Both kinds of readers, at several rates, at 80 % of what the worker
+takes from a backlog, and at several checkpoint intervals. The three share the machine's cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from benchmarks.broker import delete_topics, running_broker
-from benchmarks.cases import environment_of
-from benchmarks.measure import own_settings
-from benchmarks.processes import MeasurementError, cpu_s
-from benchmarks.records import DATA_SET
-from fraudstream.adapters.kafka_topics import create_topics
+from benchmarks.broker import Broker, running_broker
+from benchmarks.cases import FULL_PATH, WARM_UP_RECORDS
+from benchmarks.catalogue import BY_NAME
+from benchmarks.circumstances import measured_on
+from benchmarks.live import Load, running_worker
+from benchmarks.measure import measure
+from benchmarks.process_figures import cpu_s
+from benchmarks.records import DATA_SET, load_records
+from benchmarks.targets import (
+    VERDICT_AT_80_PERCENT,
+    VERDICT_AT_5000,
+    WORKER_AT_100,
+    WORKER_AT_1000,
+    Bound,
+    bounds_table,
+)
 from fraudstream.errors import FraudstreamError
 from fraudstream.machine import Machine, this_machine
 from fraudstream.settings import Settings
-from fraudstream.worker_process import WorkerProcess
 from tests.servers.jars import ServerUnavailableError
 
 READERS = ("read_uncommitted", "read_committed")
 RATES = (100, 1_000, 5_000)
 INTERVALS_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 INTERVALS_RATE = 1_000
+CHECKPOINT_S: float = Settings.model_fields["checkpoint_interval_s"].default
+SHARE_OF_MOST = 0.8
+BACKLOG_RECORDS = 100_000
 WARM_UP_S = 5
 LIBRARIES = ("faust-streaming", "aiokafka", "numba", "torch", "uvloop")
 
@@ -63,6 +71,7 @@ class Result:
     Attributes:
         latency_ms: percentiles from schedule to verdict.
         worker_cores: CPU seconds of the worker for each second of the load.
+        sender_cores: the same of `fraudstream load`, over its whole life; near 1 it is the sender that is measured.
         load: the machine's load average before it.
     """
 
@@ -71,6 +80,7 @@ class Result:
     sent: int
     missed: int
     worker_cores: float
+    sender_cores: float
     load: float
 
 
@@ -83,19 +93,23 @@ Written by `python -m benchmarks.latency --markdown docs/performance-latency.md`
 
 From the moment at which a transaction was due to be sent to the moment at which its verdict was read, in ms.
 
-| reader | transactions/s | checkpoint s | p50 | p95 | p99 | p99.9 | missed | worker's CPU, cores |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|
+| reader | transactions/s | checkpoint s | p50 | p95 | p99 | p99.9 | missed | worker's CPU, cores | sender's |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 {rows}
 
-Measured on {date}: {processor}, {cores} cores, {memory:g} GiB, {kernel}, Python {python};
-{libraries}. {seconds} s for each row. Load average before each row: {load}.
+{most}{bounds}
+
+{measured} {seconds} s for each row.
 
 ## How it is measured
 
 - One broker, one worker as users start it, with 4 partitions, and `fraudstream load` share the machine's cores.
 - `fraudstream load` sends on a schedule. A transaction's time counts from when it was due, so a system that stalls is
   charged for what would have come meanwhile (no coordinated omission). The percentiles are exact, over every verdict.
-- {warm_up} s of load before each row are not counted.
+- {warm_up} s of load before each row are not counted. The worker's CPU is that from the load's start until its last
+  verdict, over its seconds of sending.
+- The sender is one Python process and shares the cores. Its CPU is that of its whole life, with reading the data; where
+  it comes near a core, or the cores are used up, a row tells of the sender as much as of the worker.
 - A `read_uncommitted` reader sees a verdict as soon as it is written; after a crash some come again, identical. A
   `read_committed` reader sees each exactly once, when its checkpoint's transaction is committed: on average half a
   checkpoint interval later, and the time of the commit.
@@ -106,20 +120,45 @@ Measured on {date}: {processor}, {cores} cores, {memory:g} GiB, {kernel}, Python
 def main() -> int:
     """Measures every row and prints the table."""
     options = _options()
-    cases = [Case(rate, 0.1, reader) for reader in READERS for rate in options.rates]
-    if options.intervals:
-        cases += [Case(INTERVALS_RATE, at, reader) for reader in READERS for at in INTERVALS_S]
     try:
-        with running_broker() as bootstrap:
-            results = [_show(_measure(case, bootstrap, options.seconds)) for case in dict.fromkeys(cases)]
+        with running_broker() as broker:
+            most = _most_per_s(broker) if options.most else None
+            cases = dict.fromkeys(_cases(options.rates, most, options.intervals))
+            results = [_show(_measure(case, broker.bootstrap, options.seconds)) for case in cases]
     except (FraudstreamError, ServerUnavailableError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
+    text = page(results, most, this_machine(LIBRARIES), options.seconds)
+    print(f"\n{bounds_table(bounds(results, most))}")
     if options.json:
-        options.json.write_text(json.dumps([asdict(one) for one in results], indent=2) + "\n", encoding="utf-8")
+        kept = {"most_per_s": most, "rows": [asdict(one) for one in results]}
+        options.json.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     if options.markdown:
-        options.markdown.write_text(page(results, this_machine(LIBRARIES), options.seconds), encoding="utf-8")
-    return 1 if any(result.missed for result in results) else 0
+        options.markdown.write_text(text, encoding="utf-8")
+    reached = all(bound.is_reached(value) for bound, _, value in bounds(results, most))
+    return 0 if reached and not any(result.missed for result in results) else 1
+
+
+def _cases(rates: Sequence[int], most: float | None, with_intervals: bool) -> Iterator[Case]:
+    for reader in READERS:
+        yield from (Case(rate, CHECKPOINT_S, reader) for rate in rates)
+        if most is not None:
+            yield Case(rate_near(most), CHECKPOINT_S, reader)
+    if with_intervals:
+        yield from (Case(INTERVALS_RATE, at, reader) for reader in READERS for at in INTERVALS_S)
+
+
+def rate_near(most: float) -> int:
+    """80 % of the most, in whole hundreds."""
+    return max(100, int(most * SHARE_OF_MOST / 100) * 100)
+
+
+def _most_per_s(broker: Broker) -> float:
+    """Transactions a second that a worker takes from a backlog, as `make bench` measures the full path."""
+    messages = load_records(WARM_UP_RECORDS + BACKLOG_RECORDS).messages
+    sample = measure(BY_NAME[FULL_PATH], broker, messages[:WARM_UP_RECORDS], messages[WARM_UP_RECORDS:])
+    print(f"from a backlog: {sample.events_per_second:,.0f} transactions/s", flush=True)
+    return sample.events_per_second
 
 
 def _options() -> argparse.Namespace:
@@ -131,54 +170,43 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--intervals", action=argparse.BooleanOptionalAction, default=True, help="checkpoint intervals too"
     )
+    parser.add_argument(
+        "--most", action=argparse.BooleanOptionalAction, default=True, help="80 %% of the measured maximum too"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes the result for machines")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="writes the page docs/performance-latency.md")
     return parser.parse_args()
 
 
 def _measure(case: Case, bootstrap: str, seconds: int) -> Result:
-    with (
-        tempfile.TemporaryDirectory(prefix="fraudstream-latency-") as directory,
-        _running(case, bootstrap, Path(directory)) as (settings, worker),
-    ):
-        _load(settings, case, WARM_UP_S, Path(directory))
-        load, cpu_before_s = os.getloadavg()[0], cpu_s(worker.pid)
-        found = _load(settings, case, seconds, Path(directory))
-        cores = (cpu_s(worker.pid) - cpu_before_s) / seconds
-        return Result(case, found["latency_ms"], found["sent"], found["missed"], cores, load)
+    with tempfile.TemporaryDirectory(prefix="fraudstream-latency-") as name:
+        directory, variables = Path(name), {"CHECKPOINT_INTERVAL_S": str(case.interval_s)}
+        with running_worker(bootstrap, directory, variables) as (settings, worker):
+            with Load(settings, directory, case.rate, WARM_UP_S, case.reader) as warm_up:
+                warm_up.result()
+            load, cpu_before_s = os.getloadavg()[0], cpu_s(worker.pid)
+            with Load(settings, directory, case.rate, seconds, case.reader) as sender:
+                found = sender.result()
+                sender_s = sender.cpu_s
+            cores = (cpu_s(worker.pid) - cpu_before_s) / seconds
+        return Result(case, found["latency_ms"], found["sent"], found["missed"], cores, sender_s / seconds, load)
 
 
-@contextmanager
-def _running(case: Case, bootstrap: str, directory: Path) -> Iterator[tuple[Settings, WorkerProcess]]:
-    """A worker on topics of its own, ready."""
-    settings = own_settings(bootstrap, directory)
-    asyncio.run(create_topics(settings, bootstrap))
-    environment = environment_of(settings, {}) | {"CHECKPOINT_INTERVAL_S": str(case.interval_s)}
-    for name in ("DATA_DIR", "WEB_PORT"):  # the process has ones of its own
-        del environment[name]
-    try:
-        with WorkerProcess(environment, directory) as worker:
-            worker.wait_until_ready()
-            yield settings, worker
-    finally:
-        delete_topics(settings)
-
-
-def _load(settings: Settings, case: Case, seconds: int, directory: Path) -> dict[str, Any]:
-    """One run of `fraudstream load`, and what it says."""
-    result = directory / "load.json"
-    source = ["--input", str(DATA_SET)] if DATA_SET.exists() else []
-    command = [sys.executable, "-m", "fraudstream.cli.main", "load", "--isolation", case.reader, "--json", str(result)]
-    ran = subprocess.run(
-        [*command, "--rate", str(case.rate), "--seconds", str(seconds), *source],
-        env=environment_of(settings, os.environ),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if not result.exists():
-        raise MeasurementError(f"expected fraudstream load to measure, it said: {ran.stdout}{ran.stderr}")
-    found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+def bounds(results: Sequence[Result], most: float | None) -> list[tuple[Bound, str, float]]:
+    """What must be reached, of the rows with the usual checkpoints, with the row's reader."""
+    verdicts = {5_000: VERDICT_AT_5000}
+    if most is not None:
+        verdicts[rate_near(most)] = VERDICT_AT_80_PERCENT
+    worker = {100: WORKER_AT_100, 1_000: WORKER_AT_1000}
+    found: list[tuple[Bound, str, float]] = []
+    for result in results:
+        rate, reader = result.case.rate, f"`{result.case.reader}`"
+        if result.case.interval_s != CHECKPOINT_S:
+            continue
+        if rate in verdicts:
+            found.append((verdicts[rate], reader, result.latency_ms["p99"]))
+        if rate in worker:
+            found.append((worker[rate], reader, result.worker_cores))
     return found
 
 
@@ -186,7 +214,7 @@ def _row(result: Result) -> str:
     case, latency = result.case, " | ".join(f"{result.latency_ms[name]:.0f}" for name in PERCENTILES)
     return (
         f"| `{case.reader}` | {case.rate:,} | {case.interval_s:g} | {latency} | {result.missed:,} | "
-        f"{result.worker_cores:.2f} |"
+        f"{result.worker_cores:.2f} | {result.sender_cores:.2f} |"
     )
 
 
@@ -195,20 +223,15 @@ def _show(result: Result) -> Result:
     return result
 
 
-def page(results: Sequence[Result], machine: Machine, seconds: int) -> str:
+def page(results: Sequence[Result], most: float | None, machine: Machine, seconds: int) -> str:
     """docs/performance-latency.md."""
-    loads = [result.load for result in results]
+    told = f"From a backlog the worker took {most:,.0f} transactions/s.\n\n" if most is not None else ""
     return PAGE.format(
         rows="\n".join(map(_row, results)),
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        processor=machine.processor,
-        cores=machine.cores,
-        memory=machine.memory_gib,
-        kernel=machine.kernel,
-        python=machine.python,
-        libraries=", ".join(f"{name} {version}" for name, version in machine.libraries.items()),
+        most=told,
+        bounds=bounds_table(bounds(results, most)),
+        measured=measured_on(datetime.now(UTC), machine, [result.load for result in results]),
         seconds=seconds,
-        load=f"{min(loads):.1f} to {max(loads):.1f}",
         warm_up=WARM_UP_S,
         source=DATA_SET.name if DATA_SET.exists() else "the simulator",
     )

@@ -14,13 +14,15 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.broker import Offsets, Written, delete_topics, produce, read_verdicts
+from benchmarks.broker import Broker, Offsets, Written, delete_topics, produce, read_verdicts
 from benchmarks.cases import PARTITIONS, Case
 from benchmarks.checks import Message, one_verdict_each
-from benchmarks.processes import MeasurementError, Processes
-from benchmarks.summary import Sample
+from benchmarks.process_figures import MeasurementError
+from benchmarks.processes import Processes
+from benchmarks.summary import BrokerUse, Sample
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.settings import Settings, load_settings
 from tests.servers.ports import free_port
@@ -31,26 +33,26 @@ SETTLE_S = 0.3
 START_TIMEOUT_S = 60.0
 
 
-def measure(case: Case, bootstrap: str, warm_up: Sequence[Message], records: Sequence[Message]) -> Sample:
+def measure(case: Case, broker: Broker, warm_up: Sequence[Message], records: Sequence[Message]) -> Sample:
     """Runs a case once, on topics of its own.
 
     Raises:
         MeasurementError: a process ended, was too slow, or its verdicts are not those of the records.
         BrokerError: the broker refuses or does not answer.
     """
-    with running(case, bootstrap) as consumer:
+    with running(case, broker) as consumer:
         consumer.warm_up(warm_up)
         sample = consumer.take(records)
-        consumer.finish()
-        return sample
+        return replace(sample, flagged=consumer.finish())
 
 
 class Consumer:
     """A case that runs on topics of its own; `running` makes one."""
 
-    def __init__(self, case: Case, settings: Settings, processes: Processes) -> None:
+    def __init__(self, case: Case, settings: Settings, broker: Broker, processes: Processes) -> None:
         self._case = case
         self._settings = settings
+        self._broker = broker
         self._processes = processes
         self._progress = Offsets(settings) if case.commits else Written(settings)
         self._given: list[Message] = []
@@ -65,29 +67,37 @@ class Consumer:
         """Gives it records while it is held, and measures it from going on until they are committed."""
         load = os.getloadavg()[0]
         self._processes.hold()
+        broker = _BrokerMeter(self._broker, self._settings)
         try:
             produce(self._settings, records)
+            broker.produced()
             cpu_before_s = self._processes.cpu_s
         finally:
             started_s = time.monotonic()
             self._processes.go_on()
         ended_s = self._wait_for(records)
         time.sleep(SETTLE_S)
-        return Sample(len(records), self._processes.cpu_s - cpu_before_s, ended_s - started_s, load)
+        cpu_s = self._processes.cpu_s - cpu_before_s
+        return Sample(len(records), cpu_s, ended_s - started_s, load, broker.used())
 
-    def finish(self) -> None:
+    def finish(self) -> float | None:
         """Ends it, and looks at what it wrote.
+
+        Returns:
+            The share of the verdicts that are flagged; None where there are none, or they do not say so.
 
         Raises:
             MeasurementError: its verdicts are not those of the records that it was given.
         """
         self._processes.stop()
         if not self._case.gives_verdicts:
-            return
+            return None
         found, check = read_verdicts(self._settings), self._case.check
         problem = one_verdict_each(found, self._given) or (check(found, self._given) if check else "")
         if problem:
             raise MeasurementError(problem)
+        flags = [verdict.flagged for verdict in found if verdict.flagged is not None]
+        return sum(flags) / len(flags) if flags else None
 
     def close(self) -> None:
         """Lets its clients go."""
@@ -108,19 +118,41 @@ class Consumer:
         return time.monotonic()
 
 
+class _BrokerMeter:
+    """What a broker of this machine spends and keeps, from its making on."""
+
+    def __init__(self, broker: Broker, settings: Settings) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._began = broker.cpu_s(), broker.log_bytes(settings)
+        self._produced_s = self._began[0]
+
+    def produced(self) -> None:
+        """The records are in the topic: what follows is the consumer's."""
+        self._produced_s = self._broker.cpu_s()
+
+    def used(self) -> BrokerUse | None:
+        """All of it."""
+        (began_s, held), produced_s, now_s = self._began, self._produced_s, self._broker.cpu_s()
+        if began_s is None or produced_s is None or now_s is None:
+            return None
+        grown = self._broker.log_bytes(self._settings) - held
+        return BrokerUse(produced_s - began_s, now_s - produced_s, dict(grown))
+
+
 @contextmanager
-def running(case: Case, bootstrap: str) -> Iterator[Consumer]:
+def running(case: Case, broker: Broker) -> Iterator[Consumer]:
     """A case whose processes have been started.
 
     Raises:
         MeasurementError: with the last words of the processes.
     """
     with tempfile.TemporaryDirectory(prefix="fraudstream-bench-") as directory:
-        settings = own_settings(bootstrap, Path(directory), case.partitions)
-        asyncio.run(create_topics(settings, bootstrap))
+        settings = own_settings(broker.bootstrap, Path(directory), case.partitions, case.brokers)
+        asyncio.run(create_topics(settings, broker.bootstrap))
         processes = Processes(case, settings, Path(directory))
         try:
-            with processes, closing(Consumer(case, settings, processes)) as consumer:
+            with processes, closing(Consumer(case, settings, broker, processes)) as consumer:
                 yield consumer
         except MeasurementError as error:
             raise MeasurementError(f"{case.name}: {error}; its last words:\n{processes.last_words()}") from None
@@ -128,7 +160,7 @@ def running(case: Case, bootstrap: str) -> Iterator[Consumer]:
             delete_topics(settings)
 
 
-def own_settings(bootstrap: str, directory: Path, partitions: int = PARTITIONS) -> Settings:
+def own_settings(bootstrap: str, directory: Path, partitions: int = PARTITIONS, copies: int = 1) -> Settings:
     """Settings of one measurement: topics, group and directory of its own."""
     own = f"bench-{uuid.uuid4().hex[:8]}"
     return load_settings(
@@ -140,6 +172,7 @@ def own_settings(bootstrap: str, directory: Path, partitions: int = PARTITIONS) 
         dead_letters_topic=f"{own}-dead-letters",
         labels_topic=f"{own}-labels",
         topic_partitions=partitions,
+        topic_replication=copies,
         data_dir=directory / "data",
         web_port=free_port(),
     )

@@ -7,12 +7,14 @@ when an event costs less than 1 µs at the sizes of a backlog, and 1 otherwise.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 
+from benchmarks.circumstances import measured_on
 from benchmarks.records import load_records
 from fraudstream.adapters.metric_catalogue import STAGES
 from fraudstream.adapters.metrics import Metrics
@@ -47,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.metrics", description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=40_000, help="in a round (default 40000)")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     detector = load_detector(Settings.model_construct())
     warm_up(detector)
     print(f"| batch | ns an event: batch | ns an event: clock around stages |\n|{'---:|' * 3}")
@@ -57,10 +60,8 @@ def main() -> int:
         if size >= LARGEST:
             worst = max(worst, batch_ns + clock_ns)
     machine = this_machine(("numpy", "prometheus-client"))
-    libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
     print(
-        f"\n{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine.processor}, {machine.cores} cores, "
-        f"Python {machine.python}, {libraries}; CPU time of the thread, median of {ROUNDS} rounds of "
+        f"\n{measured_on(datetime.now(UTC), machine, [load])} CPU time of the thread, median of {ROUNDS} rounds of "
         f"{options.events:,} events; at most {worst:.0f} ns at {LARGEST} and more"
     )
     return 0 if worst < MOST_NS else 1

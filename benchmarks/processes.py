@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from benchmarks.cases import CHECKOUT, Case, environment_of
-from fraudstream.errors import FraudstreamError
+from benchmarks.process_figures import MeasurementError, cpu_s
 from fraudstream.settings import Settings
 from tests.servers.ports import free_port
 from tests.worker import ask
@@ -23,10 +23,6 @@ STOP_TIMEOUT_S = 20.0
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.1
 LOG_LINES = 15
-
-
-class MeasurementError(FraudstreamError):
-    """A case did not do what is measured, so there is no figure."""
 
 
 class Processes:
@@ -132,19 +128,6 @@ class Processes:
                 raise MeasurementError(f"expected each process to be ready within {READY_TIMEOUT_S:.0f} s")
             waiting = [port for port in waiting if not _is_ready(port)]
             time.sleep(POLL_S)
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time of a process with all its threads, in steps of the kernel's clock tick (10 ms).
-
-    Raises:
-        MeasurementError: this system does not tell, or the process is gone.
-    """
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        raise MeasurementError(f"expected the CPU time of a running process in {stat} (on Linux), found none")
-    fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _is_ready(port: int) -> bool:

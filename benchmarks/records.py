@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from fraudstream.training.history import encode_rows, read_history
 from fraudstream.training.simulate import SimulationSpec, simulate
@@ -42,3 +47,13 @@ def load_records(rows: int, data_set: Path = DATA_SET) -> Records:
         f"the simulator's (the data set {data_set.name} is not beside the checkout)",
         encode_rows(simulate(SimulationSpec(transactions=rows))),
     )
+
+
+def of_few_users(messages: Sequence[tuple[bytes, bytes]], users: int) -> list[tuple[bytes, bytes]]:
+    """The same payments, but of so few users that each has many: the old ones are folded into them."""
+    folded = []
+    for key, value in messages:
+        fields: dict[str, Any] = msgspec.json.decode(value)
+        fields["user_id"] = f"user-{zlib.crc32(key) % users}"
+        folded.append((fields["user_id"].encode(), msgspec.json.encode(fields)))
+    return folded

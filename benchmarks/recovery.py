@@ -26,20 +26,19 @@ from statistics import median
 from typing import Any
 
 import rocksdict
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from confluent_kafka import Producer
 
-from benchmarks.broker import delete_topics, running_broker
+from benchmarks.broker import Broker, delete_topics, keep_changelog, running_broker
+from benchmarks.circumstances import measured_on
 from benchmarks.measure import own_settings
-from benchmarks.processes import MeasurementError, cpu_s
+from benchmarks.process_figures import MeasurementError, cpu_s, peak_mib
 from benchmarks.profile_records import UPDATES_PER_USER, ZIPF_EXPONENT, changelog_records
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.errors import FraudstreamError
 from fraudstream.machine import Machine, this_machine
 from fraudstream.settings import Settings
 from fraudstream.topics import changelog_topic
-from tests.servers.jars import KAFKA_VERSION, ServerUnavailableError
+from tests.servers.jars import ServerUnavailableError
 from tests.servers.ports import free_port
 from tests.worker import CHECKOUT, environment
 
@@ -114,8 +113,8 @@ def main() -> int:
     # As Ctrl-C, so that the broker and the measured process end with this one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with running_broker() as bootstrap, tempfile.TemporaryDirectory(prefix="fraudstream-recovery-") as directory:
-            run = _run(bootstrap, Path(directory), options.users, options.repeats)
+        with running_broker() as broker, tempfile.TemporaryDirectory(prefix="fraudstream-recovery-") as directory:
+            run = _run(broker, Path(directory), options.users, options.repeats)
     except (FraudstreamError, ServerUnavailableError) as error:
         print(f"benchmarks.recovery: {error}", file=sys.stderr)
         return 1
@@ -131,9 +130,10 @@ def main() -> int:
     return 0 if run.reached else 1
 
 
-def _run(bootstrap: str, directory: Path, users: int, repeats: int) -> Run:
-    settings = own_settings(bootstrap, directory)
-    asyncio.run(_create(settings, bootstrap))
+def _run(broker: Broker, directory: Path, users: int, repeats: int) -> Run:
+    settings = own_settings(broker.bootstrap, directory)
+    asyncio.run(create_topics(settings, broker.bootstrap))
+    asyncio.run(keep_changelog(settings, broker.bootstrap))  # each start must find the same records
     loads: list[float] = []
     starts: dict[str, list[Start]] = {WORKER: [], STOCK: [], "restart": []}
     try:
@@ -151,11 +151,10 @@ def _run(bootstrap: str, directory: Path, users: int, repeats: int) -> Run:
                 print(f"round {number + 1} of {repeats}: {name} {starts[name][-1].wall_s:.1f} s", flush=True)
     finally:
         delete_topics(settings)
-    given = os.environ.get("KAFKA_SERVERS")
     return Run(
         date=datetime.now(UTC),
         machine=this_machine(LIBRARIES),
-        broker="the Kafka of KAFKA_SERVERS" if given else f"one Kafka {KAFKA_VERSION} broker on the same machine",
+        broker=broker.title,
         users=users,
         partitions=settings.topic_partitions,
         records=records,
@@ -165,16 +164,6 @@ def _run(bootstrap: str, directory: Path, users: int, repeats: int) -> Run:
         stock=starts[STOCK],
         restart=starts["restart"],
     )
-
-
-async def _create(settings: Settings, bootstrap: str) -> None:
-    """Topics as ever, but the changelog stays as it is written: each start must find the same records."""
-    await create_topics(settings, bootstrap)
-    kept = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(7 * 86_400_000)}
-    client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await client.start()
-    await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, changelog_topic(settings), kept)])
-    await client.close()
 
 
 def _fill(settings: Settings, users: int) -> tuple[int, int]:
@@ -212,11 +201,11 @@ def _start(settings: Settings, name: str, records: int) -> Start:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
                 raise MeasurementError(f"{name}: expected it ready, after {waited_s:.0f} s it said:\n{tail}")
             time.sleep(POLL_S)
-        wall_s, used_s, peak_mib = time.monotonic() - began_s, cpu_s(process.pid), _peak_mib(process.pid)
+        wall_s, used_s, most_mib = time.monotonic() - began_s, cpu_s(process.pid), peak_mib(process.pid)
         process.send_signal(signal.SIGTERM)
         process.wait(STOP_TIMEOUT_S)
     on_disk = sum(path.stat().st_blocks * 512 for path in settings.data_dir.rglob("*") if path.is_file())
-    return Start(wall_s, used_s, peak_mib, on_disk / 2**20)
+    return Start(wall_s, used_s, most_mib, on_disk / 2**20)
 
 
 @contextmanager
@@ -227,11 +216,6 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def _peak_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _require_all(data_dir: Path, users: int) -> None:
@@ -258,8 +242,7 @@ Written by `python -m benchmarks.recovery --markdown docs/recovery.md`. What a r
 
 {verdict}
 
-Measured on {date}: {processor}, {cores} cores, {memory:g} GiB, {kernel}, Python {python}; {libraries}.
-Load average before each measurement: {load}. {users:,} users, {records:,} records of \
+{measured} {users:,} users, {records:,} records of \
 {mean_bytes:.0f} bytes in a changelog of {partitions} partitions, on {broker}.
 
 ## How it is measured
@@ -308,15 +291,19 @@ def verdict_line(run: Run) -> str:
 
 def page(run: Run) -> str:
     """The page of the documentation."""
-    machine = run.machine
     return PAGE.format(
-        table=table(run), verdict=verdict_line(run), date=f"{run.date:%Y-%m-%d %H:%M} UTC", processor=machine.processor,
-        cores=machine.cores, memory=machine.memory_gib, kernel=machine.kernel, python=machine.python,
-        libraries=", ".join(f"{name} {number}" for name, number in machine.libraries.items()),
-        load=f"{run.load[0]:.1f} to {run.load[1]:.1f}", users=run.users, records=run.records, mean_bytes=run.mean_bytes,
-        partitions=run.partitions, broker=run.broker, zipf=ZIPF_EXPONENT, updates=UPDATES_PER_USER,
+        table=table(run),
+        verdict=verdict_line(run),
+        measured=measured_on(run.date, run.machine, run.load),
+        users=run.users,
+        records=run.records,
+        mean_bytes=run.mean_bytes,
+        partitions=run.partitions,
+        broker=run.broker,
+        zipf=ZIPF_EXPONENT,
+        updates=UPDATES_PER_USER,
         repeats=len(run.worker),
-    )  # fmt: skip
+    )
 
 
 def _cell(values: Sequence[float], form: str) -> str:

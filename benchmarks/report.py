@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from statistics import median
 from typing import Any
 
 from benchmarks.cases import STOCK, STOCK_UVLOOP
 from benchmarks.catalogue import BY_NAME
+from benchmarks.circumstances import measured_on
+from benchmarks.scaling import can_scale, section
 from benchmarks.summary import Figures, Sample, Spread, summarise
 from benchmarks.targets import measurable
 from fraudstream.machine import Machine
+
+CONTENTS = ("transactions", "verdicts", "alerts", "state", "internal")
+"""What the broker's logs hold, as `BrokerUse` names it."""
 
 BASELINES = {STOCK: "of pass-through", STOCK_UVLOOP: "of pass-through on uvloop"}
 """What each case's CPU is held against, with the heading of its column."""
@@ -24,9 +30,10 @@ Written by `{command}` (`make bench` prints the same for the short list of cases
 {table}
 
 {targets}
+
+{broker_use}
 {picture}
-Measured on {date}: {processor}, {cores} cores, {memory:g} GiB, {kernel}, Python {python}; {libraries}.
-Load average before each measurement: {load}. Records: {source}, {mean_bytes:.0f} bytes of JSON each, in {broker}; \
+{measured} Records: {source}, {mean_bytes:.0f} bytes of JSON each, in {broker}; \
 {partitions} partitions where nothing else is said.
 
 ## How it is measured
@@ -41,10 +48,14 @@ said). It is then held by SIGSTOP until all records are in the topic, and goes o
 was committed. Broker and producer are other processes.
 - Events per second count from going on to the last committed offset, so the wait for the next commit is in it. \
 The figure says little where other work shares the machine; trust CPU per event.
+- The broker's CPU and the growth of its logs are read when the records have been produced and after the last commit; \
+the time in which it says how far a case is (50 times a second) is in it. A reader of verdicts is not.
 - A case that gives verdicts counts only if a `read_committed` reader then finds exactly one for each transaction, and \
 a case that keeps totals only if those are right.
 
 {notes}
+
+{scaling}
 """
 
 
@@ -114,10 +125,35 @@ def targets_table(run: Run) -> str:
     return "\n".join(rows) if measurable(run.samples) else "No target compares the cases that were measured."
 
 
+def broker_table(run: Run) -> str:
+    """What each case needed of the broker and wrote to it; of those that give verdicts and ran beside it."""
+    heads = [
+        "case",
+        "broker's CPU µs per event: producing",
+        "consuming",
+        *(f"{one}, bytes" for one in CONTENTS),
+        "alerts",
+    ]
+    rows = [_line(heads), f"|---|{'---:|' * (len(heads) - 1)}"]
+    for name, samples in run.samples.items():
+        uses = [(sample.records, sample.broker) for sample in samples if sample.broker is not None]
+        if not uses or not BY_NAME[name].gives_verdicts:
+            continue
+        cells = [
+            f"{median(use.producing_cpu_s / records * 1e6 for records, use in uses):,.1f}",
+            f"{median(use.consuming_cpu_s / records * 1e6 for records, use in uses):,.1f}",
+            *(f"{median(use.log_bytes.get(one, 0) / records for records, use in uses):,.0f}" for one in CONTENTS),
+        ]
+        flagged = samples[0].flagged
+        rows.append(_line([BY_NAME[name].title, *cells, "" if flagged is None else f"{flagged:.1%}"]))
+    return (
+        "\n".join(["What the broker did for an event, and what it wrote to its logs:", "", *rows]) if rows[2:] else ""
+    )
+
+
 def markdown_page(run: Run, picture: str = "") -> str:
     """The page of the documentation; `picture` is the name of an image beside it."""
     loads = [sample.load for samples in run.samples.values() for sample in samples]
-    machine = run.machine
     notes = [f"- {_plain(BY_NAME[name].title)} — {BY_NAME[name].note}" for name in run.samples if BY_NAME[name].note]
     return (
         PAGE.format(
@@ -125,14 +161,8 @@ def markdown_page(run: Run, picture: str = "") -> str:
             table=markdown_table(run),
             targets=targets_table(run),
             picture=f"\n![CPU per event of each case]({picture})\n" if picture else "",
-            date=f"{run.date:%Y-%m-%d %H:%M} UTC",
-            processor=machine.processor,
-            cores=machine.cores,
-            memory=machine.memory_gib,
-            kernel=machine.kernel,
-            python=machine.python,
-            libraries=", ".join(f"{name} {number}" for name, number in machine.libraries.items()),
-            load=f"{min(loads):.1f} to {max(loads):.1f}",
+            broker_use=broker_table(run),
+            measured=measured_on(run.date, run.machine, loads),
             source=run.source,
             mean_bytes=run.mean_bytes,
             partitions=run.partitions,
@@ -141,6 +171,7 @@ def markdown_page(run: Run, picture: str = "") -> str:
             warm_up=run.warm_up,
             settle_s=run.settle_s,
             notes="## The cases\n\n" + "\n".join(notes) if notes else "",
+            scaling=section(run.samples, run.machine.cores) if can_scale(run.samples) else "",
         ).rstrip()
         + "\n"
     )

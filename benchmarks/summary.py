@@ -10,6 +10,22 @@ _US_PER_S = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerUse:
+    """What the records of one run needed of the broker, or of all brokers together.
+
+    Attributes:
+        producing_cpu_s: user and system time while the records were produced.
+        consuming_cpu_s: the same while the case consumed them and wrote what it writes.
+        log_bytes: what the brokers' logs grew by, all copies, by what is in them: transactions, verdicts, alerts,
+            dead-letters, state (changelogs), internal (offsets and the states of transactions).
+    """
+
+    producing_cpu_s: float
+    consuming_cpu_s: float
+    log_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One run of one case.
 
@@ -17,12 +33,16 @@ class Sample:
         cpu_s: user and system time of the consuming process for these records.
         elapsed_s: from the moment it went on until the last record was committed.
         load: the machine's load average of the last minute, before it went on.
+        broker: None where the broker is not of this machine.
+        flagged: share of the verdicts, those of the warm-up among them; None where no verdict says so.
     """
 
     records: int
     cpu_s: float
     elapsed_s: float
     load: float
+    broker: BrokerUse | None = None
+    flagged: float | None = None
 
     @property
     def cpu_us_per_event(self) -> float:

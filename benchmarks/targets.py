@@ -1,4 +1,4 @@
-"""What fraudstream must reach beside the others, as ratios between two cases of the same round."""
+"""What fraudstream must reach: ratios between two cases of the same round, and figures by themselves."""
 
 from __future__ import annotations
 
@@ -50,6 +50,45 @@ TARGETS = (
     Target("CPU per event, naive scoring / full path", NAIVE, FULL_PATH, 350.0, at_least=True),
     Target("events/s, full path / Faust stock pass-through", FULL_PATH, STOCK, 4.5, at_least=True, of_speed=True),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A figure by itself, and what it must not be above."""
+
+    what: str
+    limit: float
+    unit: str
+
+    def is_reached(self, value: float) -> bool:
+        """Whether a figure is within the limit."""
+        return value <= self.limit
+
+
+PREDICT_IDLE = Bound("`/predict` in an idle worker, p99", 5.0, "ms")
+PREDICT_BESIDE = Bound("`/predict` beside 5,000 transactions/s, p99", 25.0, "ms")
+VERDICT_AT_5000 = Bound("verdict at 5,000 transactions/s, p99", 150.0, "ms")
+VERDICT_AT_80_PERCENT = Bound("verdict at 80 % of the measured maximum, p99", 150.0, "ms")
+WORKER_AT_100 = Bound("worker at 100 transactions/s", 0.20, "cores")
+WORKER_AT_1000 = Bound("worker at 1,000 transactions/s", 0.45, "cores")
+MEMORY = Bound("memory above an idle worker's", 400.0, "MB")
+DISK = Bound("RocksDB on disk", 1.5, "GB")
+CHANGELOG_BYTES = Bound("changelog, an event", 1_600.0, "bytes")
+
+
+def bounds_table(found: Iterable[tuple[Bound, str, float]]) -> str:
+    """Each bound with the figure that is held against it, and whether it is reached.
+
+    Args:
+        found: bound, which of several measurements it was (may be empty), figure.
+    """
+    rows = ["| figure | must be | measured | reached |", "|---|---:|---:|---|"]
+    rows += [
+        f"| {bound.what}{which and f', {which}'} | ≤ {bound.limit:,g} {bound.unit} | {value:,.4g} {bound.unit} | "
+        f"{'yes' if bound.is_reached(value) else '**no**'} |"
+        for bound, which, value in found
+    ]
+    return "\n".join(rows)
 
 
 def measurable(cases: Iterable[str]) -> list[Target]:

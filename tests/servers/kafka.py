@@ -134,6 +134,11 @@ class KafkaCluster:
         """Where the first broker listens."""
         return self._nodes[0].port
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes of the brokers that were started and not killed."""
+        return tuple(process.pid for process in self._processes.values())
+
     def data(self, broker: int = 1) -> Path:
         """Where a broker keeps its logs, a directory for each partition."""
         return self._nodes[broker - 1].directory / "data"

@@ -17,10 +17,10 @@ from benchmarks.checks import Found, Message, day_of_busiest_user, one_verdict_e
 from benchmarks.hot_path import STAGES, HotPath, records_of
 from benchmarks.peer_cases import KAFKA_STREAMS, NAIVE
 from benchmarks.plot import draw
-from benchmarks.processes import cpu_s
-from benchmarks.records import load_records
-from benchmarks.report import Run, as_json, markdown_page, markdown_table, targets_table
-from benchmarks.summary import Sample, Spread, order_of_round, summarise
+from benchmarks.process_figures import cpu_s
+from benchmarks.records import load_records, of_few_users
+from benchmarks.report import Run, as_json, broker_table, markdown_page, markdown_table, targets_table
+from benchmarks.summary import BrokerUse, Sample, Spread, order_of_round, summarise
 from benchmarks.targets import TARGETS, measurable
 from fraudstream.machine import Machine
 
@@ -145,6 +145,26 @@ def test_the_page_tells_date_machine_load_source_and_what_each_case_is() -> None
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     draw(run_of([22.0, 24.0]).figures, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_tells_what_the_broker_did_for_an_event_and_how_many_were_alerts() -> None:
+    use = BrokerUse(0.005, 0.02, {"transactions": 250 * RECORDS, "verdicts": 1_200 * RECORDS, "state": 90 * RECORDS})
+    run = run_of([22.0])
+    seen = replace(run, samples={**run.samples, FULL_PATH: [replace(sample(22.0), broker=use, flagged=0.123)]})
+    assert "** | 5.0 | 20.0 | 250 | 1,200 | 0 | 90 | 0 | 12.3% |" in broker_table(seen)
+    assert broker_table(seen) in markdown_page(seen)
+    assert broker_table(run) == ""
+    assert as_json(seen)["cases"][FULL_PATH]["samples"][0]["broker"]["log_bytes"]["state"] == 90 * RECORDS
+
+
+def test_payments_of_few_users_are_the_same_payments_with_their_key() -> None:
+    given = [paid(f"u{number}", 0, float(number)) for number in range(100)]
+    folded = of_few_users(given, 5)
+    values = [json.loads(value) for _, value in folded]
+    assert len({key for key, _ in folded}) == 5
+    assert [value["user_id"].encode() for value in values] == [key for key, _ in folded]
+    assert [value["amount"] for value in values] == [float(number) for number in range(100)]
+    assert of_few_users(given, 5) == folded
 
 
 def test_the_json_result_survives_a_round_trip() -> None:
