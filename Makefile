@@ -99,6 +99,14 @@ bench-guard: .venv/.installed-bench ## fails where the full path or one of its s
 bench-latency: .venv/.installed-bench ## time from schedule to verdict, for both kinds of readers, at several rates and checkpoint intervals
 	$(BIN)/python -m benchmarks.latency $(ARGS)
 
+.PHONY: bench-predict
+bench-predict: .venv/.installed-bench ## time of /predict in the worker, alone and beside 5,000 transactions/s
+	$(BIN)/python -m benchmarks.predict $(ARGS)
+
+.PHONY: bench-soak
+bench-soak: .venv/.installed-bench ## memory, open files, backlog and loop lag of a worker over 30 minutes, and whether they grow
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
 .PHONY: evaluate-models
 evaluate-models: .venv/.installed-evaluate ## trains and judges models on ../shared/data and a simulated stream, seeds 0 and 1
 	@$(BIN)/python -m fraudstream.training.evaluate_models $(ARGS)

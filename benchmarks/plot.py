@@ -1,4 +1,4 @@
-"""The table as a picture: CPU of an event in each case, on a logarithmic scale."""
+"""Pictures for the reports: CPU of an event in each case, and a worker's figures over a soak."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from benchmarks.cases import FULL_PATH
 from benchmarks.catalogue import BY_NAME
 from benchmarks.own_cases import OWN_CASES
+from benchmarks.soak_report import FIGURES, JUDGED_FROM, Soak
 from benchmarks.summary import Figures
 
 OWN_COLOUR, OTHER_COLOUR = "#2563eb", "#94a3b8"
-WIDTH_IN, ROW_IN, REST_IN, DPI = 12.0, 0.32, 1.0, 110
+WIDTH_IN, ROW_IN, REST_IN, SOAK_ROW_IN, DPI = 12.0, 0.32, 1.0, 1.8, 110
 
 
 def draw(figures: Mapping[str, Figures], file: Path) -> None:
@@ -39,4 +40,21 @@ def draw(figures: Mapping[str, Figures], file: Path) -> None:
     axes.margins(x=0.15, y=0.01)
     axes.set_xlabel("CPU µs per event, logarithmic: median, least to greatest")
     axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=DPI)
+
+
+def draw_soak(soak: Soak, file: Path) -> None:
+    """Each figure over the minutes, with the line through its last two thirds."""
+    mpl.use("agg")
+    figure = Figure(figsize=(WIDTH_IN, SOAK_ROW_IN * len(FIGURES)), layout="constrained")
+    minutes = [reading.at_s / 60 for reading in soak.readings]
+    judged = minutes[round(len(minutes) * JUDGED_FROM) :]
+    for axes, (name, (title, unit, _)) in zip(figure.subplots(len(FIGURES), sharex=True), FIGURES.items(), strict=True):
+        axes.plot(minutes, [getattr(reading, name) / unit for reading in soak.readings], color=OWN_COLOUR)
+        line = soak.line(name)
+        axes.plot(judged, [line.at(at / 60) / unit for at in judged], color="#475569", linestyle="--")
+        axes.set_title(title, loc="left", fontsize="medium")
+        axes.margins(x=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[-1].set_xlabel("minutes; dashed: the line through the last two thirds")
     figure.savefig(file, dpi=DPI)
