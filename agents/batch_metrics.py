@@ -25,12 +25,14 @@ class StageClock:
 
     Attributes:
         seconds: by the order of STAGES.
+        held_s: the longest time in which nothing else could run, as of the last `let_go`.
     """
 
-    __slots__ = ("_since_s", "_started_s", "seconds")
+    __slots__ = ("_held_before_s", "_since_s", "_started_s", "held_s", "seconds")
 
     def __init__(self) -> None:
         self.seconds = [0.0] * len(STAGES)
+        self.held_s = self._held_before_s = 0.0
         self._started_s = self._since_s = time.perf_counter()
 
     def done(self, stage: str) -> None:
@@ -43,9 +45,15 @@ class StageClock:
         """Since the beginning."""
         return time.perf_counter() - self._started_s
 
-    def held_s(self) -> float:
-        """How long nothing else could run: without the stages that wait for the broker."""
-        return sum(self.seconds) - sum(self.seconds[at] for at in _WAITING)
+    def let_go(self) -> None:
+        """Others may run now, after a stage that was told; they also did in the stages that wait for the broker."""
+        held_s = sum(self.seconds) - sum(self.seconds[at] for at in _WAITING)
+        self.held_s = max(self.held_s, held_s - self._held_before_s)
+        self._held_before_s = held_s
+
+    def go_on(self) -> None:
+        """The next stage begins now: the time of others is no stage's."""
+        self._since_s = time.perf_counter()
 
 
 class BatchMetrics:

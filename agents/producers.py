@@ -18,7 +18,7 @@ from fraudstream.adapters.record_batches import record_batches
 from fraudstream.dead_letter import CUT_HEADER, DeadLetter
 from fraudstream.errors import BrokerError, Fenced, said
 from fraudstream.settings import Settings
-from fraudstream.topics import DEAD_LETTER_MAX_BYTES, judged_topic
+from fraudstream.topics import DEAD_LETTER_MAX_BYTES, changelog_topic, judged_topic
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,9 @@ class PartitionProducer:
             if self._opened_s is None:
                 await self._producer.begin_transaction()
                 self._opened_s = time.monotonic()
+                # Nearly every transaction ends with profiles: their partition joins it in the request of the first.
+                changelog = TopicPartition(changelog_topic(self._settings), self.partition)
+                self._producer._txn_manager.maybe_add_partition_to_txn(changelog)
             records = ((key, value, None, headers) for key, value, headers in messages)
             futures = [await self._send_batch(batch, topic) for batch in record_batches(self._producer, records)]
         self._sent += futures
@@ -102,13 +105,15 @@ class PartitionProducer:
         last_offset = -1
         written = await self.send(changelog, [(key, record, []) for key, record in profiles])
         async with self._asking():
-            await asyncio.gather(*self._sent)
+            source = TopicPartition(judged_topic(self._settings), self.partition)
+            # Side by side: whichever of them fails, the transaction does not commit.
+            await asyncio.gather(
+                self._producer.send_offsets_to_transaction({source: next_offset}, self._settings.app_id), *self._sent
+            )
             self._sent.clear()
             if written:
                 # A batch's metadata carries its first offset; the last batch's own records follow it.
                 last_offset = (await written[-1]).offset
-            source = TopicPartition(judged_topic(self._settings), self.partition)
-            await self._producer.send_offsets_to_transaction({source: next_offset}, self._settings.app_id)
             await self._producer.commit_transaction()
             self._opened_s = None
         return last_offset

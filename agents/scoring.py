@@ -18,7 +18,7 @@ from fraudstream.agents.fatal import EXIT_FAULT, EXIT_FENCED, stop_process
 from fraudstream.agents.producers import Message, Producers, dead_letter_message, group_by_partition
 from fraudstream.agents.slices import Slices
 from fraudstream.errors import Fenced
-from fraudstream.pipeline import Detector, Emitted, Outcome, process
+from fraudstream.pipeline import Detector, Emitted, Outcome, conclude, prepare
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles
 from fraudstream.topics import changelog_topic
@@ -26,7 +26,7 @@ from fraudstream.topics import changelog_topic
 log = logging.getLogger(__name__)
 
 LOOP_TURNS = 6
-"""A request takes several turns of the loop (accept, read, handle, write): all of them between two slices."""
+"""A request takes several turns of the loop (accept, read, handle, write): all of them in one pause."""
 
 BACKLOG_RECORDS = 5_000
 BACKLOG_INTERVAL_S = 1.0
@@ -134,10 +134,14 @@ class Scoring:
         records = [record for event in events for record in event.value]
         for part in self._slices.of(records):
             clock = StageClock()
-            outcome = process(self.detector, part, self._profiles.load, clock.done)
+            prepared = prepare(self.detector, part, self._profiles.load, clock.done)
+            self._profiles.put(prepared.profiles)
+            scores = prepared.score(self.detector)
+            clock.done("score")
+            await _let_others(clock)
+            outcome = conclude(self.detector, prepared, scores, clock.done)
             if self._observe is not None:
                 self._observe(outcome)
-            self._profiles.put(outcome.profiles)
             clock.done("decide")
             await self._end_commit()  # a partition has one open transaction at a time
             clock.done("commit_wait")
@@ -150,8 +154,8 @@ class Scoring:
             self._show(outcome, took_s)
             clock.done("observe")
             self._metrics.observe_stages(clock)
-            self._slices.learn(len(part), clock.held_s())
-            await _let_others()
+            await _let_others(clock)
+            self._slices.learn(len(part), clock.held_s)
         for event in events:
             self._events.append(event)
             self._next_offsets[event.message.partition] = event.message.offset + 1
@@ -272,9 +276,11 @@ class Scoring:
         self._metrics.end_commit(time.monotonic() - started_s)
 
 
-async def _let_others() -> None:
+async def _let_others(clock: StageClock) -> None:
+    clock.let_go()
     for _ in range(LOOP_TURNS):
         await asyncio.sleep(0)
+    clock.go_on()
 
 
 def give_up(error: Exception) -> None:

@@ -101,6 +101,32 @@ class Outcome:
     event_s: NDArray[np.uint32] = field(default_factory=lambda: np.zeros(0, np.uint32))
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A micro-batch up to its features; what is left of its way needs no profile.
+
+    Attributes:
+        batch: the accepted transactions.
+        computed: their features; None where none was accepted.
+        profiles: as in the outcome, which holds them too.
+    """
+
+    batch: Batch
+    computed: Computed | None
+    profiles: dict[tuple[int, bytes], bytes]
+    dead_letters: list[DeadLetter]
+
+    def score(self, detector: Detector) -> Scores | None:
+        """What the models say; touches nothing that a later batch does, so it may run in another thread.
+
+        Raises:
+            ModelError: no model is left to score with.
+        """
+        if self.computed is None:
+            return None
+        return detector.ensemble.score(self.computed.features, self.computed.sequences)
+
+
 def process(
     detector: Detector, records: Sequence[SourceRecord], load: LoadProfile, done: StageDone = _nobody
 ) -> Outcome:
@@ -115,24 +141,43 @@ def process(
     Raises:
         ModelError: no model is left to score with.
     """
-    outcome = Outcome()
-    decoded, outcome.dead_letters = decode(records)
+    prepared = prepare(detector, records, load, done)
+    scores = prepared.score(detector)
+    if scores is not None:
+        done("score")
+    return conclude(detector, prepared, scores, done)
+
+
+def prepare(
+    detector: Detector, records: Sequence[SourceRecord], load: LoadProfile, done: StageDone = _nobody
+) -> Prepared:
+    """The first half of `process`: decodes, loads profiles, computes features; the next batch may begin behind it."""
+    decoded, dead_letters = decode(records)
     done("decode")
     batch, profiles, unreadable = with_profiles(decoded, load)
-    outcome.dead_letters += unreadable
     done("load")
     if not batch.transactions:
-        return outcome
-    computed = outcome.computed = _compute(detector, batch, profiles)
+        return Prepared(batch, None, {}, dead_letters + unreadable)
+    computed = _compute(detector, batch, profiles)
+    changed = {
+        user: record
+        for user, record, is_changed in zip(batch.users, computed.records, computed.changed.tolist(), strict=True)
+        if is_changed
+    }
     done("features")
-    scores = outcome.scores = detector.ensemble.score(computed.features, computed.sequences)
-    done("score")
+    return Prepared(batch, computed, changed, dead_letters + unreadable)
+
+
+def conclude(detector: Detector, prepared: Prepared, scores: Scores | None, done: StageDone = _nobody) -> Outcome:
+    """The second half: verdicts from `Prepared.score`."""
+    batch, computed = prepared.batch, prepared.computed
+    outcome = Outcome(dead_letters=prepared.dead_letters, profiles=prepared.profiles)
+    if computed is None or scores is None:
+        return outcome
+    outcome.computed, outcome.scores = computed, scores
     outcome.event_s = batch.words[:, TIME].copy()
     outcome.received_ms = np.fromiter((source.timestamp for source in batch.sources), np.int64, len(batch.sources))
     _emit(detector, batch, computed, scores, outcome)
-    for user, record, is_changed in zip(batch.users, computed.records, computed.changed.tolist(), strict=True):
-        if is_changed:
-            outcome.profiles[user] = record
     done("decide")
     return outcome
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 
 import msgspec
 
 from fraudstream.decide.reasons import explanation_of
 from fraudstream.verdict import NORMAL, NOTHING_FOUND, MemberScores, Reason, Verdict
 
-_MINUTE_S = 60
+_MINUTE_S, _DAY_S = 60, 86_400
+_MINUTES = tuple(f"{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60))
 _ENDS = tuple(f'{second:02}Z"' for second in range(_MINUTE_S))
 _EXACT_BELOW_S = 2**32
 """As far as the event times of profiles go; anything else takes the plain way."""
@@ -176,16 +176,16 @@ def _at(second: float) -> datetime:
     return datetime.fromtimestamp(second, UTC)
 
 
-@lru_cache(16_384)
-def _minute(minute: int) -> str:
-    return _at(minute * _MINUTE_S).strftime('"%Y-%m-%dT%H:%M:')
-
-
 def _times(seconds: Sequence[int]) -> list[str]:
     """Whole seconds as msgspec writes their datetimes."""
     if seconds and not 0 <= min(seconds) <= max(seconds) < _EXACT_BELOW_S:
         return [_text(_at(second)) for second in seconds]
-    return [f"{_minute(second // _MINUTE_S)}{_ENDS[second % _MINUTE_S]}" for second in seconds]
+    # A batch of a stream has one day, sometimes two; one of a history has some more.
+    dates = {day: _at(day * _DAY_S).strftime('"%Y-%m-%dT') for day in {second // _DAY_S for second in seconds}}
+    return [
+        f"{dates[second // _DAY_S]}{_MINUTES[second % _DAY_S // _MINUTE_S]}{_ENDS[second % _MINUTE_S]}"
+        for second in seconds
+    ]
 
 
 def _moments(milliseconds: Sequence[int]) -> list[str]:

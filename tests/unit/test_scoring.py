@@ -12,7 +12,7 @@ import pytest
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents.batch_metrics import BatchMetrics
 from fraudstream.agents.producers import Message, Producers
-from fraudstream.agents.scoring import Scoring
+from fraudstream.agents.scoring import LOOP_TURNS, Scoring
 from fraudstream.detector import load_detector
 from fraudstream.errors import BrokerError
 from fraudstream.pipeline import Detector, Outcome
@@ -165,6 +165,28 @@ async def test_a_take_that_waits_for_a_settlement_finds_nothing_left(detector: D
     taking = asyncio.create_task(scoring.take())
     await asyncio.gather(settling, taking)
     assert scoring.processed == 0
+
+
+async def test_others_get_the_loop_between_scoring_a_slice_and_telling_of_it(detector: Detector) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    producers = LedgerProducers({number: LedgerProducer() for number in range(PARTITIONS)})
+    scoring = scoring_of(detector, producers, MemoryStore())
+    turns_before: list[int] = []
+    scoring._observe = lambda _outcome: turns_before.append(turns)
+    scoring.hand_over(chunk_of(0))
+    other = asyncio.create_task(others())
+    await scoring.take()
+    other.cancel()
+    await scoring.settle()
+    assert turns_before
+    assert turns_before[0] >= LOOP_TURNS - 1
 
 
 async def test_a_page_that_cannot_be_shown_a_batch_does_not_stop_the_judging(

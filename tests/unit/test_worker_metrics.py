@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections import Counter
 from typing import Any, get_args
 
@@ -108,6 +109,31 @@ def judge(outcomes: list[Outcome], metrics: Metrics) -> None:
         feeding.begin_commit()
         feeding.end_commit(0.01)
         outcomes.append(outcome)
+
+
+def test_the_longest_hold_counts_and_the_time_of_others_is_no_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s)
+    clock = StageClock()
+
+    def pass_by(seconds: float, stage: str = "") -> None:
+        nonlocal now_s
+        now_s += seconds
+        if stage:
+            clock.done(stage)
+
+    pass_by(0.002, "features")
+    pass_by(0.003, "score")
+    clock.let_go()
+    pass_by(0.5)
+    clock.go_on()
+    pass_by(0.001, "decide")
+    pass_by(0.200, "commit_wait")
+    pass_by(0.001, "observe")
+    clock.let_go()
+    assert clock.held_s == pytest.approx(0.005)
+    assert sum(clock.seconds) == pytest.approx(0.207)
+    assert clock.elapsed_s() == pytest.approx(0.707)
 
 
 def test_what_is_counted_is_what_happened() -> None:
