@@ -102,7 +102,7 @@ def main() -> int:
     except (FraudstreamError, ServerUnavailableError) as error:
         print(f"benchmarks.footprint: {error}", file=sys.stderr)
         return 1
-    bounds = _bounds(found[0]) if options.million else []
+    bounds = _bounds(found[0], options.rate) if options.million else []
     print("\n\n".join([_table(found), *([bounds_table(bounds)] if bounds else [])]))
     print(
         f"\n{measured_on(datetime.now(UTC), this_machine(LIBRARIES), loads)} {options.users:,} users, "
@@ -124,11 +124,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _bounds(found: Footprint) -> list[tuple[Bound, str, float]]:
+def _bounds(found: Footprint, rate: int) -> list[tuple[Bound, str, float]]:
     return [
         (MEMORY, "", (found.worker_mib - found.idle_mib) * BYTES_PER_MIB / 1e6),
         (DISK, "", found.rocksdb_bytes / 1e9),
         (CHANGELOG_BYTES, "of the backlog", found.backlog_changelog_bytes_per_transaction),
+        (CHANGELOG_BYTES, f"at {rate:,} a second", found.changelog_bytes_per_transaction),
     ]
 
 
