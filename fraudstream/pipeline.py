@@ -2,8 +2,8 @@
 
 decode -> load profile -> compute features -> score -> decide -> emit -> remember
 
-The Faust agent, `fraudstream replay` and /predict all call this; only where profiles come from and where verdicts go
-differs.
+The Faust agent and /predict call this; only where profiles come from and where verdicts go differs. Of a file,
+`fraudstream replay` gives the columns to the same engine, ensemble and `say`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fraudstream.decide.policy import Policy
 from fraudstream.decide.reasons import reasons_of
 from fraudstream.errors import FraudstreamError, ProfileError, RefusedInput
 from fraudstream.evidence import Header, evidence_headers, features_headers
-from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, FeatureEngine
+from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, ComputedRows, FeatureEngine
 from fraudstream.intake import Batch, LoadProfile, SourceRecord, current, decode, with_profiles
 from fraudstream.score.ensemble import Ensemble, LeftOut, Scores
 from fraudstream.score.exchange import OwnEnsemble
@@ -239,7 +239,7 @@ def answer_questions(
     is_asked = np.array([answer is _NO_ANSWER for answer in answers])
     of_asked = None if left_out is None else lambda member: left_out(member)[is_asked]
     scores = detector.ensemble.score(computed.features, computed.sequences, of_asked)
-    verdicts = verdicts_of(replace(_judge(detector, batch, computed, scores), source=False))
+    verdicts = verdicts_of(replace(say(detector, _facts(batch), computed, scores), source=False))
     return [next(verdicts) if answer is _NO_ANSWER else answer for answer in answers]
 
 
@@ -263,7 +263,7 @@ def _compute(detector: Detector, batch: Batch, profiles: list[bytes]) -> Compute
 
 
 def _emit(detector: Detector, batch: Batch, computed: Computed, scores: Scores, outcome: Outcome) -> None:
-    columns = _judge(detector, batch, computed, scores)
+    columns = say(detector, _facts(batch), computed, scores)
     rows = zip(batch.sources, encoded(columns), columns.flagged, columns.types(), strict=True)
     features = features_headers(computed.features)
     for at, (source, value, flagged, anomaly_type) in enumerate(rows):
@@ -275,7 +275,26 @@ def _emit(detector: Detector, batch: Batch, computed: Computed, scores: Scores, 
         )
 
 
-def _judge(detector: Detector, batch: Batch, computed: Computed, scores: Scores) -> VerdictColumns:
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What verdicts repeat of their transactions; every list has one entry a transaction.
+
+    Attributes:
+        amounts: in main units.
+        event_s: event times, seconds since 1970.
+        received_ms: the broker's times.
+    """
+
+    transaction_ids: Sequence[str]
+    user_ids: Sequence[str]
+    amounts: Sequence[float]
+    event_s: Sequence[int]
+    received_ms: Sequence[int]
+    partitions: Sequence[int]
+    offsets: Sequence[int]
+
+
+def say(detector: Detector, facts: Facts, computed: ComputedRows, scores: Scores) -> VerdictColumns:
     """All that verdicts say, column by column: rounding a value alone costs as much as decoding a field."""
     thresholds = detector.policy.thresholds(computed.sequences[:, -1, SEQUENCE_CATEGORY])
     anomaly, flagged = scores.anomaly.round(_DIGITS).tolist(), scores.anomaly > thresholds
@@ -283,7 +302,7 @@ def _judge(detector: Detector, batch: Batch, computed: Computed, scores: Scores)
     for at in np.flatnonzero(flagged).tolist():
         reasons[at] = reasons_of(
             anomaly[at],
-            batch.transactions[at].amount,
+            facts.amounts[at],
             computed.features[at],
             scores.surprise[at],
             scores.members[at].tolist(),
@@ -293,8 +312,8 @@ def _judge(detector: Detector, batch: Batch, computed: Computed, scores: Scores)
     if scores.degraded or computed.failed:
         degraded = [scores.degraded_of(at) + computed.failed_of(at) for at in range(len(anomaly))]
     return VerdictColumns(
-        transaction_ids=[transaction.transaction_id for transaction in batch.transactions],
-        user_ids=[transaction.user_id for transaction in batch.transactions],
+        transaction_ids=facts.transaction_ids,
+        user_ids=facts.user_ids,
         anomaly=anomaly,
         confidence=detector.policy.confidence(scores.anomaly, thresholds).round(_DIGITS).tolist(),
         flagged=flagged.tolist(),
@@ -302,11 +321,23 @@ def _judge(detector: Detector, batch: Batch, computed: Computed, scores: Scores)
         reasons=reasons,
         members=scores.members.round(_DIGITS).tolist(),
         model_version=detector.model_version,
-        event_s=batch.times_s,
-        received_ms=[source.timestamp for source in batch.sources],
-        partitions=[source.partition for source in batch.sources],
-        offsets=batch.offsets.tolist(),
+        event_s=facts.event_s,
+        received_ms=facts.received_ms,
+        partitions=facts.partitions,
+        offsets=facts.offsets,
         late=(computed.status == LATE).tolist(),
         duplicate=(computed.status == DUPLICATE).tolist(),
         degraded=degraded,
+    )
+
+
+def _facts(batch: Batch) -> Facts:
+    return Facts(
+        [transaction.transaction_id for transaction in batch.transactions],
+        [transaction.user_id for transaction in batch.transactions],
+        [transaction.amount for transaction in batch.transactions],
+        batch.times_s,
+        [source.timestamp for source in batch.sources],
+        [source.partition for source in batch.sources],
+        batch.offsets.tolist(),
     )

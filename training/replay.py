@@ -82,7 +82,7 @@ def replay_features(
     packed = pack_history(history)
     records = {} if profiles is None else profiles
     with Cores(workers) as cores:
-        stream = FeatureStream(packed, lambda: FeatureEngine(allowed_lateness_s, reference), cores, records, batch)
+        stream = FeatureStream(packed, FeatureEngine(allowed_lateness_s, reference).again, cores, records, batch)
         computed = stream.compute(0, len(packed), skip_rows, progress)
     records |= stream.profiles()
     return Replay(

@@ -7,14 +7,18 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from fraudstream.decide.reasons import explanation_of
 from fraudstream.errors import DataFileError
 from fraudstream.features.catalogue import FEATURE_NAMES
-from fraudstream.pipeline import Outcome
-from fraudstream.verdict import Verdict, decode_verdict
+from fraudstream.score.ensemble import MEMBERS
+from fraudstream.training.judge import JudgedRows
+from fraudstream.verdict import NOTHING_FOUND
+from fraudstream.verdict_lines import VerdictColumns, encoded
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -37,11 +41,11 @@ _COLUMNS: dict[str, pa.DataType] = {
     "degraded": pa.string(),
     "model_version": pa.string(),
 }
-_MEMBERS = frozenset({"forest", "autoencoder", "lstm"})
+_US_PER_S = 1_000_000
 
 
 class VerdictFile:
-    """A file that takes one outcome after another, as a context manager.
+    """A file that takes one part after the other, as a context manager.
 
     Args:
         path: ends in .parquet, .csv or .jsonl.
@@ -76,33 +80,40 @@ class VerdictFile:
     ) -> None:
         self._sink.close()
 
-    def add(self, outcome: Outcome) -> None:
-        """Writes the verdicts of a micro-batch."""
-        if outcome.computed is None:
-            return
-        features = outcome.computed.features
+    def add(self, judged: JudgedRows) -> None:
+        """Writes the verdicts of some rows."""
         if hasattr(self._sink, "write_table"):
-            table = _table([decode_verdict(emitted.value) for emitted in outcome.verdicts])
+            columns = _columns(judged.verdicts)
             if self._with_features:
-                for at, name in enumerate(FEATURE_NAMES):
-                    table = table.append_column(name, pa.array(features[:, at]))
-            self._sink.write_table(table.cast(self._schema))
+                columns |= {name: pa.array(judged.features[:, at]) for at, name in enumerate(FEATURE_NAMES)}
+            self._sink.write_table(pa.table(columns, self._schema))
             return
-        for emitted, row in zip(outcome.verdicts, features.tolist(), strict=True):
-            line = emitted.value
-            if self._with_features:
-                named = dict(zip(FEATURE_NAMES, row, strict=True))
-                line = line[:-1] + b',"features":' + msgspec.json.encode(named) + b"}"
-            self._sink.write(line + b"\n")
+        lines = encoded(judged.verdicts)
+        if self._with_features:
+            lines = [
+                line[:-1] + b',"features":' + msgspec.json.encode(dict(zip(FEATURE_NAMES, row, strict=True))) + b"}"
+                for line, row in zip(lines, judged.features.tolist(), strict=True)
+            ]
+        self._sink.writelines(line + b"\n" for line in lines)
 
 
-def _table(verdicts: list[Verdict]) -> pa.Table:
-    return pa.table(
-        {name: pa.array([_cell(verdict, name) for verdict in verdicts], kind) for name, kind in _COLUMNS.items()}
-    )
-
-
-def _cell(verdict: Verdict, name: str) -> object:
-    if name == "degraded":
-        return ",".join(verdict.degraded)
-    return getattr(verdict.members if name in _MEMBERS else verdict, name)
+def _columns(verdicts: VerdictColumns) -> dict[str, Any]:
+    """The verdicts as columns of the table."""
+    members = np.array(verdicts.members, np.float64).reshape(-1, len(MEMBERS)).T
+    return {
+        "transaction_id": verdicts.transaction_ids,
+        "user_id": verdicts.user_ids,
+        "event_time": pa.array(np.array(verdicts.event_s, np.int64) * _US_PER_S, pa.int64()).cast(_TIME),
+        "anomaly_score": verdicts.anomaly,
+        "anomaly_type": verdicts.types(),
+        "confidence": verdicts.confidence,
+        "flagged": verdicts.flagged,
+        "threshold": verdicts.thresholds,
+        "explanation": [explanation_of(reasons) if reasons else NOTHING_FOUND for reasons in verdicts.reasons],
+        # A member that failed has no rank: NaN is nothing.
+        **{name: pa.array(ranks, from_pandas=True) for name, ranks in zip(MEMBERS, members, strict=True)},
+        "late": verdicts.late,
+        "duplicate": verdicts.duplicate,
+        "degraded": [",".join(names) for names in verdicts.degraded],
+        "model_version": [verdicts.model_version] * len(verdicts.anomaly),
+    }

@@ -104,20 +104,20 @@ def _replayed(history: History) -> Judged:
     from fraudstream.cli.parity_live import Judged, number_repeats
     from fraudstream.detector import load_detector
     from fraudstream.training.judge import judge
-    from fraudstream.verdict import decode_verdict
 
     features: list[Any] = []
-    verdicts = []
+    names: list[tuple[str, str]] = []
+    scores: list[float] = []
     with progress("replay", len(history)) as advance:
-        for done, outcome in judge(load_detector(load_settings()), history, batch=REPLAY_BATCH):
-            if outcome.computed is not None:
-                features.append(outcome.computed.features)
-                verdicts += [decode_verdict(emitted.value) for emitted in outcome.verdicts]
+        for done, judged in judge(load_detector(load_settings()), history, batch=REPLAY_BATCH):
+            features.append(judged.features)
+            names += zip(judged.verdicts.user_ids, judged.verdicts.transaction_ids, strict=True)
+            scores += judged.verdicts.anomaly
             advance(done)
     return Judged(
-        number_repeats((verdict.user_id, verdict.transaction_id) for verdict in verdicts),
+        number_repeats(names),
         np.concatenate([np.empty((0, len(FEATURE_NAMES)), np.float32), *features]),
-        np.array([verdict.anomaly_score for verdict in verdicts]),
+        np.array(scores),
     )
 
 

@@ -30,7 +30,7 @@ def replay(
     columns: dict[str, str],
     json_file: Path | None,
 ) -> None:
-    """Judges a file of transactions offline, in the order of their time."""
+    """Judges a file of transactions offline, in the order of their time, on all cores."""
     from fraudstream.detector import load_detector
     from fraudstream.training.history import read_history
     from fraudstream.training.judge import judge
@@ -38,13 +38,13 @@ def replay(
 
     detector = load_detector(load_settings(**({"model_dir": model} if model else {})))
     history = read_history(source, columns, rows=rows)
-    flagged = refused = 0
+    flagged, refused = 0, len(history)
     started_s = time.perf_counter()
     with VerdictFile(out, with_features=features) as file, progress("replay", len(history)) as advance:
-        for done, outcome in judge(detector, history):
-            file.add(outcome)
-            flagged += sum(emitted.flagged for emitted in outcome.verdicts)
-            refused += len(outcome.dead_letters)
+        for done, judged in judge(detector, history):
+            file.add(judged)
+            flagged += sum(judged.verdicts.flagged)
+            refused -= len(judged)
             advance(done)
     rate = round(len(history) / (time.perf_counter() - started_s), 1)
     say(f"{out}: {len(history) - refused:,} verdicts, {flagged:,} flagged, {refused:,} refused; {rate:,.0f} rows/s")

@@ -53,6 +53,15 @@ class ComputedRows:
         """Features that could not be computed for this row."""
         return tuple(name for name, rows in self.failed.items() if rows[row])
 
+    def part(self, rows: slice) -> ComputedRows:
+        """The same of some of the events, without copying."""
+        return ComputedRows(
+            features=self.features[rows],
+            sequences=self.sequences[rows],
+            status=self.status[rows],
+            failed={name: failed[rows] for name, failed in self.failed.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Computed(ComputedRows):
@@ -86,6 +95,10 @@ class FeatureEngine:
         self._seen = np.zeros((DISTINCT_SLOTS, 2), np.int64)
         self._generation = 0
         self._own = OwnColumns(own) if own else None
+
+    def again(self) -> FeatureEngine:
+        """Another one that computes the same, for another thread: each needs room of its own to work in."""
+        return FeatureEngine(self.allowed_lateness_s, self.reference, () if self._own is None else self._own.features)
 
     def run(
         self,

@@ -28,6 +28,7 @@ from fraudstream.training.history import write
 from fraudstream.training.judge import judge
 from fraudstream.transaction import Transaction
 from fraudstream.verdict import decode_verdict
+from fraudstream.verdict_lines import verdicts_of
 from tests.checkout import ROOT
 from tests.fitted import small_history
 from tests.unit.test_pipeline import message
@@ -115,9 +116,7 @@ def test_a_file_is_scored_as_replay_scores_it(detector: Detector, tmp_path: Path
     history = small_history().head(1500)
     write(history, tmp_path / "history.parquet")
     result = detector.score(tmp_path / "history.parquet")
-    replayed = [
-        decode_verdict(emitted.value) for _, outcome in judge(detector._parts, history) for emitted in outcome.verdicts
-    ]
+    replayed = [verdict for _, rows in judge(detector._parts, history) for verdict in verdicts_of(rows.verdicts)]
     assert [one.anomaly_score for one in result] == [one.anomaly_score for one in replayed]
     by_frame = detector.score(history.table)
     assert by_frame.features.tobytes() == result.features.tobytes()

@@ -22,8 +22,8 @@ from fraudstream.settings import load_settings
 from fraudstream.state.profile import view, without_offset
 from fraudstream.training.backfill import Counts, final_profiles
 from fraudstream.training.history import History, write
-from fraudstream.training.judge import judge
 from fraudstream.training.simulate import SimulationSpec, simulate
+from tests.by_messages import judge_messages
 
 ROWS = 3_000
 BAD_ROWS = (0, 7, ROWS // 2, ROWS - 1)
@@ -53,7 +53,7 @@ def engine() -> FeatureEngine:
 def streamed(history: History) -> dict[bytes, bytes]:
     """The profiles of a worker that judged everything, without their offsets."""
     profiles: dict[bytes, bytes] = {}
-    for _, outcome in judge(load_detector(load_settings(model_dir=DEFAULT_MODEL)), history, batch=500):
+    for outcome in judge_messages(load_detector(load_settings(model_dir=DEFAULT_MODEL)), history):
         profiles.update({key: record for (_, key), record in outcome.profiles.items()})
     return {key: without_offset(record) for key, record in profiles.items()}
 

@@ -18,7 +18,7 @@ from fraudstream.training.history import read_history, write
 from fraudstream.training.judge import judge
 from fraudstream.training.recipe import Advance
 from fraudstream.training.simulate import SimulationSpec, simulate
-from fraudstream.verdict import decode_verdict
+from fraudstream.verdict_lines import verdicts_of
 
 SEGMENTS: tuple[Segments, ...] = ("none", "category")
 
@@ -43,11 +43,9 @@ def judged_by(file: Path, segments: Segments) -> Judged:
 def test_evaluation_flags_what_verdicts_flag(file: Path, segments: Segments) -> None:
     judged = judged_by(file, segments)
     detector = load_detector(load_settings(model_dir=DEFAULT_MODEL, contamination_by=segments))
-    verdicts = [
-        decode_verdict(emitted.value)
-        for _, outcome in judge(detector, read_history(file))
-        for emitted in outcome.verdicts
-    ][-len(judged.rows) :]
+    verdicts = [verdict for _, rows in judge(detector, read_history(file)) for verdict in verdicts_of(rows.verdicts)][
+        -len(judged.rows) :
+    ]
     assert judged.flagged.tolist() == [verdict.flagged for verdict in verdicts]
     assert judged.thresholds.round(6).tolist() == [verdict.threshold for verdict in verdicts]
     assert len(np.unique(judged.thresholds)) == (1 if segments == "none" else 16)
