@@ -11,6 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Protocol
 
 from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
@@ -24,6 +26,8 @@ from fraudstream.tables.profiles import Profiles
 from fraudstream.topics import changelog_topic
 
 log = logging.getLogger(__name__)
+
+_PARTITION = attrgetter("partition")
 
 LOOP_TURNS = 6
 """A request takes several turns of the loop (accept, read, handle, write): all of them in one pause."""
@@ -174,19 +178,17 @@ class Scoring:
             self.watch = None
 
     async def _send(self, outcome: Outcome) -> None:
-        verdicts = group_by_partition((v.partition, (v.key, v.value, v.headers)) for v in outcome.verdicts)
-        alerts = group_by_partition(
-            (v.partition, (v.key, v.value, [])) for v in outcome.verdicts if v.flagged or self._settings.alert_on_all
-        )
-        letters = group_by_partition((d.partition, dead_letter_message(d)) for d in outcome.dead_letters)
-        topics: tuple[tuple[str, Any], ...] = (
-            (self._settings.verdicts_topic, verdicts),
-            (self._settings.alerts_topic, alerts),
-            (self._settings.dead_letters_topic, letters),
-        )
-        for topic, by_partition in topics:
-            for partition, messages in by_partition.items():
-                await self._send_to(partition, topic, messages)
+        alerts = outcome.verdicts if self._settings.alert_on_all else outcome.alerts
+        # What was fetched of a partition lies together, so each run is nearly always all that there is of it.
+        for partition, verdicts in groupby(outcome.verdicts, _PARTITION):
+            messages: list[Message] = [(each.key, each.value, each.headers) for each in verdicts]
+            await self._send_to(partition, self._settings.verdicts_topic, messages)
+        for partition, verdicts in groupby(alerts, _PARTITION):
+            without_evidence: list[Message] = [(each.key, each.value, []) for each in verdicts]
+            await self._send_to(partition, self._settings.alerts_topic, without_evidence)
+        letters = group_by_partition((letter.partition, dead_letter_message(letter)) for letter in outcome.dead_letters)
+        for partition, refused in letters.items():
+            await self._send_to(partition, self._settings.dead_letters_topic, refused)
 
     async def _send_to(self, partition: int, topic: str, messages: list[Message]) -> None:
         if partition not in self._producers.owned():

@@ -85,6 +85,7 @@ class Outcome:
     """All that leaves a micro-batch: verdicts, dead letters, state; and the arrays they were made from.
 
     Attributes:
+        alerts: the verdicts that are flagged.
         profiles: changed records by (source partition, user key).
         computed: features, sequences and status of the accepted transactions, None if there were none.
         scores: what the models said of them.
@@ -93,6 +94,7 @@ class Outcome:
     """
 
     verdicts: list[Emitted] = field(default_factory=list)
+    alerts: list[Emitted] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     profiles: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
     computed: Computed | None = None
@@ -264,15 +266,26 @@ def _compute(detector: Detector, batch: Batch, profiles: list[bytes]) -> Compute
 
 def _emit(detector: Detector, batch: Batch, computed: Computed, scores: Scores, outcome: Outcome) -> None:
     columns = say(detector, _facts(batch), computed, scores)
-    rows = zip(batch.sources, encoded(columns), columns.flagged, columns.types(), strict=True)
-    features = features_headers(computed.features)
-    for at, (source, value, flagged, anomaly_type) in enumerate(rows):
-        came = source.value or b""
+    evidence = [source.value or b"" for source in batch.sources]
+    if max(map(len, evidence)) > EVIDENCE_BYTES:
         # Only what was read of it where the rest would be too large beside the verdict.
-        evidence = came if len(came) <= EVIDENCE_BYTES else encode_transaction(batch.transactions[at])
-        outcome.verdicts.append(
-            Emitted(source.partition, source.key or b"", value, flagged, evidence, features[at], anomaly_type)
+        evidence = [
+            came if len(came) <= EVIDENCE_BYTES else encode_transaction(transaction)
+            for came, transaction in zip(evidence, batch.transactions, strict=True)
+        ]
+    outcome.verdicts = list(
+        map(
+            Emitted,
+            columns.partitions,
+            [source.key or b"" for source in batch.sources],
+            encoded(columns),
+            columns.flagged,
+            evidence,
+            features_headers(computed.features),
+            columns.types(),
         )
+    )
+    outcome.alerts = [verdict for verdict in outcome.verdicts if verdict.flagged]
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ class LiveFeed:
             self._fold()
             pending = self._pending
             pending.second = second
-        pending.alerts += self.recent.add(outcome.verdicts)
+        self.recent.add(outcome.verdicts, outcome.alerts)
+        pending.alerts += len(outcome.alerts)
         pending.dead_letters += len(outcome.dead_letters)
         if outcome.scores is None:
             return

@@ -93,14 +93,12 @@ class Recent:
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, verdicts: Sequence[Emitted]) -> int:
-        """Keeps the verdicts of a micro-batch; returns how many are flagged."""
-        alerts = [verdict for verdict in verdicts if verdict.flagged]
+    def add(self, verdicts: Sequence[Emitted], alerts: Sequence[Emitted]) -> None:
+        """Keeps the verdicts of a micro-batch, and those of them that are flagged."""
         self._all.extend(verdicts)
         self._alerts.extend(alerts)
         self.added += len(verdicts)
         self.alerts_added += len(alerts)
-        return len(alerts)
 
     def newest(self, count: int) -> list[Emitted]:
         """Up to `count` verdicts, newest first."""

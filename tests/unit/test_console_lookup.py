@@ -78,7 +78,7 @@ class Kept:
 
 async def test_the_chart_holds_30_days_from_the_profile_with_names_where_a_verdict_is_recent(worked: Worked) -> None:
     recent = Recent()
-    recent.add(worked.verdicts[-3:])
+    recent.add(worked.verdicts[-3:], [])
     found = await Lookup(recent, worked).transaction(id_of(worked.verdicts[-1]))
     assert found is not None
     history = found.history
@@ -94,7 +94,7 @@ async def test_the_chart_holds_30_days_from_the_profile_with_names_where_a_verdi
 
 async def test_an_old_transaction_has_the_30_days_before_it(worked: Worked) -> None:
     recent = Recent()
-    recent.add(worked.verdicts)
+    recent.add(worked.verdicts, [])
     found = await Lookup(recent, worked).transaction(id_of(worked.verdicts[5]))
     assert found is not None
     assert found.history.until == datetime.fromtimestamp(FIRST_S + 5 * DAY_S, UTC)
@@ -121,7 +121,7 @@ async def test_what_memory_has_forgotten_is_found_in_the_store_with_its_place_in
 @pytest.mark.parametrize("fault", [ConnectionRefusedError("no"), TimeoutError()])
 async def test_a_store_that_is_away_costs_a_note_and_nothing_else(worked: Worked, fault: Exception) -> None:
     recent = Recent()
-    recent.add(worked.verdicts[-1:])
+    recent.add(worked.verdicts[-1:], [])
     found = await Lookup(recent, worked, Kept(fault=fault)).transaction(id_of(worked.verdicts[-1]))
     assert found is not None
     assert len(found.history.points) == 30
@@ -135,7 +135,7 @@ async def test_a_user_of_another_worker_is_said_to_be_elsewhere(worked: Worked) 
             raise RefusedInput("not_owned", "user_id: expected a user of partitions [0], this one is of 1")
 
     recent = Recent()
-    recent.add(worked.verdicts[-2:])
+    recent.add(worked.verdicts[-2:], [])
     found = await Lookup(recent, Elsewhere()).transaction(id_of(worked.verdicts[-1]))
     assert found is not None
     assert "this one is of 1" in found.notes[0]

@@ -156,7 +156,7 @@ def test_what_is_kept_is_bounded_and_alerts_outlive_the_others() -> None:
 
 def test_ids_are_found_from_their_beginning_and_only_whole_where_one_is_asked_for() -> None:
     kept = recent.Recent()
-    kept.add([emitted(12, 0.1, 'u"x'), emitted(123, 0.95, "ux"), emitted(124, 0.1, "v")])
+    kept.add([emitted(12, 0.1, 'u"x'), emitted(123, 0.95, "ux"), emitted(124, 0.1, "v")], [])
     assert [recent.row_of_emitted(each).transaction_id for each in kept.starting_with("t12", 9)] == [
         "t124",
         "t123",
