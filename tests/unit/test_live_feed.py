@@ -45,8 +45,10 @@ def emitted(number: int, score: float, user: str = "u") -> Emitted:
 
 def outcome(scores: list[float], start: int = 0, waited_ms: float = 5.0, users: int = 1) -> Outcome:
     n = len(scores)
+    verdicts = [emitted(start + at, score, f"u{at % users}") for at, score in enumerate(scores)]
     return Outcome(
-        verdicts=[emitted(start + at, score, f"u{at % users}") for at, score in enumerate(scores)],
+        verdicts=verdicts,
+        alerts=[verdict for verdict in verdicts if verdict.flagged],
         scores=Scores(np.array(scores), np.zeros((n, 3)), np.zeros((n, 1), np.float32), ()),
         received_ms=np.full(n, int(time.time() * 1000 - waited_ms)),
     )
