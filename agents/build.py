@@ -31,7 +31,7 @@ from fraudstream.agents.rekeying import Rekeying
 from fraudstream.agents.reload import ModelReload
 from fraudstream.agents.restore import ProfileRestore
 from fraudstream.agents.results import verdict_topic
-from fraudstream.agents.scoring import Scoring, give_up
+from fraudstream.agents.scoring import Scoring
 from fraudstream.agents.sinks import Sink, Sinks
 from fraudstream.agents.standby import Standby
 from fraudstream.agents.worker import FraudWorker
@@ -190,18 +190,21 @@ def create_app(
     recorder = TransactionRecorder(settings, bootstrap)
     assignment = FaustAssignment(app, judged_topic(settings), producers)
     sources = WorkerProfiles(settings, app.profiles, assignment, CachedProfiles.of(settings, app.metrics))
+    rekeying = _rekeying(app)
     app.worker = FraudWorker(
         app, settings, sources, producers, restore, standby, app.scoring, app.reload, recorder, app.metrics, membership,
-        bootstrap, _rekeying(app),
+        bootstrap, rekeying,
     )  # fmt: skip
+    senders = [app.scoring, *((rekeying,) if rekeying is not None else ())]
     app.outage = Outage(
-        app.scoring,
+        senders,
         membership,
-        producers,
         app.worker.misses_source,
         lambda: check_topics(settings, bootstrap, worker_topics(settings)),
     )
-    app.scoring.lag, app.scoring.on_fault = app.worker.lag, app.outage.begin_anew
+    app.scoring.lag = app.worker.lag
+    for sender in senders:
+        sender.on_fault = app.outage.begin_anew
     app.metrics.before_text.append(app.worker.note_state)
     app.cache_writer = _cache_writer(app, table.store, assignment)
     transport.install(
@@ -231,7 +234,7 @@ def _rekeying(app: FraudApp) -> Rekeying | None:
         app.metrics.rekeyed.inc(moved)
         app.metrics.count_dead_letters(refused)
 
-    return Rekeying(app.settings, app.bootstrap, give_up, count)
+    return Rekeying(app.settings, app.bootstrap, count)
 
 
 def _evidence_store(settings: Settings) -> AuditStore | None:

@@ -12,11 +12,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.membership import Membership
 from fraudstream.agents.producers import Producers
-from fraudstream.agents.scoring import Scoring, give_up
+from fraudstream.agents.scoring import give_up
 from fraudstream.errors import BrokerError, said
 from fraudstream.topics import TopicProblem
 
@@ -29,28 +30,39 @@ ANEW_EVERY_S = 60.0
 """A fault that comes again so soon did not pass: the process ends, and its supervisor is told by the exit code."""
 
 
+class Sender(Protocol):
+    """Sends inside transactions, and tells `Outage.begin_anew` where it lost one.
+
+    Attributes:
+        producers: that send.
+        is_lost: what was not committed is dropped, and everything that comes is, until partitions are taken over again.
+    """
+
+    @property
+    def producers(self) -> Producers: ...
+    @property
+    def is_lost(self) -> bool: ...
+
+
 class Outage:
     """Watches over what a worker sends.
 
     Args:
-        scoring: whose batches are sent.
+        senders: the judging, and the re-keying where there is one.
         membership: of the consumer group.
-        producers: that send them.
         misses_source: whether the broker no longer tells of the topic that is read.
         check_topics: what is wrong with the worker's topics; raises BrokerError while no broker answers.
     """
 
     def __init__(
         self,
-        scoring: Scoring,
+        senders: Sequence[Sender],
         membership: Membership,
-        producers: Producers,
         misses_source: Callable[[], bool],
         check_topics: Callable[[], Awaitable[Sequence[TopicProblem]]],
     ) -> None:
-        self._scoring = scoring
+        self._senders = senders
         self._membership = membership
-        self._producers = producers
         self._misses_source = misses_source
         self._check_topics = check_topics
         self._anew_s = -ANEW_EVERY_S
@@ -66,7 +78,7 @@ class Outage:
 
     async def look(self) -> None:
         """Looks once."""
-        waiting_s = self._producers.waiting_s()
+        waiting_s = max(sender.producers.waiting_s() for sender in self._senders)
         if waiting_s < self._longest_s:
             if self._said_s:
                 log.info("Kafka takes again what is sent, after %.0f s", self._longest_s)
@@ -80,9 +92,11 @@ class Outage:
             await self._refuse_bad_topics()
         elif self._misses_source():
             await self._refuse_bad_topics()
-        if self._producers.is_too_old() and await self._refuse_bad_topics():
+        waiting_in_vain = [sender.producers for sender in self._senders if sender.producers.is_too_old()]
+        if waiting_in_vain and await self._refuse_bad_topics():
             # Brokers are back and will end that transaction; to be told so by them can take ten seconds and more.
-            self._producers.wait_no_longer()
+            for producers in waiting_in_vain:
+                producers.wait_no_longer()
 
     def begin_anew(self, error: Exception) -> None:
         """Goes on from the last checkpoint: in this process, or in the next where the fault does not pass.
@@ -90,14 +104,18 @@ class Outage:
         Everything that is not committed must be dropped already.
         """
         now_s = time.monotonic()
-        if not isinstance(error, BrokerError) or now_s - self._anew_s < ANEW_EVERY_S:
+        is_told = sum(sender.is_lost for sender in self._senders) > 1
+        if not isinstance(error, BrokerError) or (now_s - self._anew_s < ANEW_EVERY_S and not is_told):
             give_up(error)
+        if is_told:  # one outage, by two senders: joining once serves both
+            log.warning("%s; that is judged again, too", error)
+            return
         self._anew_s = now_s
         log.warning("%s; what is not committed is dropped and judged again, after joining the group again", error)
         self._joining = asyncio.ensure_future(self._join_again())
 
     async def _join_again(self) -> None:
-        while self._scoring.is_lost:  # a rebalance may come first
+        while any(sender.is_lost for sender in self._senders):  # a rebalance may come first
             if await self._refuse_bad_topics():
                 self._membership.rejoin()
                 return

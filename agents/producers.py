@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import aiokafka
@@ -14,7 +15,7 @@ from aiokafka.errors import IllegalOperation, InvalidTimestampError, KafkaError,
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
-from fraudstream.adapters.record_batches import record_batches
+from fraudstream.adapters.record_batches import Record, record_batches
 from fraudstream.dead_letter import CUT_HEADER, DeadLetter
 from fraudstream.errors import BrokerError, Fenced, said
 from fraudstream.settings import Settings
@@ -38,13 +39,40 @@ Header = tuple[str, bytes]
 Message = tuple[bytes | None, bytes | None, list[Header]]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where things follow from.
+
+    Attributes:
+        topic: that is read.
+        group: the consumer group whose offsets say how far.
+        ends_in: a topic to which nearly every transaction writes last, in the partition of the same number.
+    """
+
+    topic: str
+    group: str
+    ends_in: str | None = None
+
+    @classmethod
+    def judged(cls, settings: Settings) -> Source:
+        """What is judged."""
+        return cls(judged_topic(settings), settings.app_id, changelog_topic(settings))
+
+    def transactional_id(self, partition: int) -> str:
+        """Of the producer of one of its partitions."""
+        return f"{self.group}-{self.topic}-{partition}"
+
+
 class PartitionProducer:
     """Sends what follows from one source partition, inside one open transaction at a time."""
 
-    def __init__(self, partition: int, producer: aiokafka.AIOKafkaProducer, settings: Settings) -> None:
+    def __init__(
+        self, partition: int, producer: aiokafka.AIOKafkaProducer, settings: Settings, source: Source | None = None
+    ) -> None:
         self.partition = partition
         self._producer = producer
         self._settings = settings
+        self._source = source or Source.judged(settings)
         self._sent: list[asyncio.Future[Any]] = []
         self._opened_s: float | None = None
         self._asked_s: float | None = None
@@ -70,28 +98,37 @@ class PartitionProducer:
         """Sends whole batches to this partition's number; they are awaited by `commit`.
 
         Raises:
-            Fenced: another worker owns the partition.
+            Fenced, BrokerError: as for `send_to`.
+        """
+        records = ((key, value, None, headers) for key, value, headers in messages)
+        return await self.send_to(topic, self.partition, records)
+
+    async def send_to(self, topic: str, partition: int, records: Iterable[Record]) -> list[asyncio.Future[Any]]:
+        """The same to any partition, with times.
+
+        Raises:
+            Fenced: another worker owns the source partition.
             BrokerError: the broker refuses, or has ended the transaction.
         """
         async with self._asking():
             if self._opened_s is None:
                 await self._producer.begin_transaction()
                 self._opened_s = time.monotonic()
-                # Nearly every transaction ends with profiles: their partition joins it in the request of the first.
-                changelog = TopicPartition(changelog_topic(self._settings), self.partition)
-                self._producer._txn_manager.maybe_add_partition_to_txn(changelog)
-            records = ((key, value, None, headers) for key, value, headers in messages)
-            futures = [await self._send_batch(batch, topic) for batch in record_batches(self._producer, records)]
+                if self._source.ends_in is not None:  # that partition joins it in the request of the first
+                    last = TopicPartition(self._source.ends_in, self.partition)
+                    self._producer._txn_manager.maybe_add_partition_to_txn(last)
+            batches = record_batches(self._producer, records)
+            futures = [await self._send_batch(batch, topic, partition) for batch in batches]
         self._sent += futures
         return futures
 
-    async def _send_batch(self, batch: Any, topic: str) -> asyncio.Future[Any]:
+    async def _send_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
         while True:
             try:
-                future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=self.partition)
+                future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=partition)
                 return future
             except KafkaTimeoutError:  # no broker has taken the one before it yet, and this one was not accepted
-                log.debug("partition %d of %s takes nothing", self.partition, topic)
+                log.debug("partition %d of %s takes nothing", partition, topic)
 
     async def commit(self, changelog: str, profiles: Sequence[tuple[bytes, bytes]], next_offset: int) -> int:
         """Sends the changed profiles, waits for everything sent, commits it with the source offset.
@@ -102,21 +139,26 @@ class PartitionProducer:
         Raises:
             Fenced, BrokerError: as for `send`; the transaction did not commit, or its end is unknown.
         """
-        last_offset = -1
         written = await self.send(changelog, [(key, record, []) for key, record in profiles])
+        await self.commit_offset(next_offset)
+        # A batch's metadata carries its first offset; the last batch's own records follow it.
+        return int((await written[-1]).offset) if written else -1
+
+    async def commit_offset(self, next_offset: int) -> None:
+        """Waits for everything sent and commits it with the source offset.
+
+        Raises:
+            Fenced, BrokerError: as for `commit`.
+        """
         async with self._asking():
-            source = TopicPartition(judged_topic(self._settings), self.partition)
+            source = TopicPartition(self._source.topic, self.partition)
             # Side by side: whichever of them fails, the transaction does not commit.
             await asyncio.gather(
-                self._producer.send_offsets_to_transaction({source: next_offset}, self._settings.app_id), *self._sent
+                self._producer.send_offsets_to_transaction({source: next_offset}, self._source.group), *self._sent
             )
             self._sent.clear()
-            if written:
-                # A batch's metadata carries its first offset; the last batch's own records follow it.
-                last_offset = (await written[-1]).offset
             await self._producer.commit_transaction()
             self._opened_s = None
-        return last_offset
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:
@@ -138,8 +180,8 @@ class PartitionProducer:
             open_s, granted_s = self._open_s(), transaction_timeout_s(self._settings)
             if open_s > granted_s:
                 return BrokerError(
-                    f"the broker ends a transaction of partition {self.partition} that was open for {open_s:.0f} s, "
-                    f"longer than the {granted_s:.0f} s that it grants"
+                    f"the broker ends a transaction of partition {self.partition} of {self._source.topic} that was "
+                    f"open for {open_s:.0f} s, longer than the {granted_s:.0f} s that it grants"
                 )
             if isinstance(error, ProducerFenced):
                 return Fenced("another worker has taken over a partition of this one")
@@ -157,11 +199,16 @@ class PartitionProducer:
 
 
 class Producers:
-    """The producers of the partitions this worker owns."""
+    """The producers of the partitions this worker owns.
 
-    def __init__(self, settings: Settings, bootstrap: str) -> None:
+    Args:
+        source: whose partitions they are; what is judged where None.
+    """
+
+    def __init__(self, settings: Settings, bootstrap: str, source: Source | None = None) -> None:
         self._settings = settings
         self._bootstrap = bootstrap
+        self._source = source or Source.judged(settings)
         self._by_partition: dict[int, PartitionProducer] = {}
 
     def __getitem__(self, partition: int) -> PartitionProducer:
@@ -204,8 +251,7 @@ class Producers:
         self._by_partition = {producer.partition: producer for producer in started}
 
     async def _start(self, partition: int) -> PartitionProducer:
-        transactional_id = f"{self._settings.app_id}-{judged_topic(self._settings)}-{partition}"
-        producer = transactional_producer(self._settings, self._bootstrap, transactional_id)
+        producer = transactional_producer(self._settings, self._bootstrap, self._source.transactional_id(partition))
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await producer.start()
@@ -213,7 +259,7 @@ class Producers:
             raise BrokerError(
                 f"expected the broker to begin transactions for partition {partition}, got: {said(error)}"
             ) from error
-        return PartitionProducer(partition, producer, self._settings)
+        return PartitionProducer(partition, producer, self._settings, self._source)
 
     async def stop(self) -> None:
         """Lets all producers go."""

@@ -2,32 +2,27 @@
 
 One transactional producer per source partition, whose id names it, so a new owner fences the old one; what was written
 and the source offset are committed together. A worker re-keys the source partitions whose numbers it owns: a partition
-changes hands here when it does for the judging.
+changes hands here when it does for the judging. What Kafka's absence costs is the same for both (`agents.outage`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiokafka
-from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
-from fraudstream.adapters.record_batches import Record, record_batches
-from fraudstream.agents.producers import (
-    DEAD_LETTER_VALUE_BYTES,
-    dead_letter_message,
-    refusal_behind,
-    transactional_producer,
-)
+from fraudstream.adapters.record_batches import Record
+from fraudstream.agents.producers import DEAD_LETTER_VALUE_BYTES, Producers, Source, dead_letter_message
+from fraudstream.agents.scoring import give_up
 from fraudstream.dead_letter import DeadLetter
-from fraudstream.errors import BrokerError, Fenced, RefusedInput, said
+from fraudstream.errors import BrokerError, RefusedInput, said
 from fraudstream.settings import Settings
 from fraudstream.topics import rekeyed_topic, rekeying_group
 from fraudstream.transaction import decode_transaction
@@ -46,42 +41,32 @@ _choose = DefaultPartitioner()
 _Placed = dict[tuple[str, int], list[Record]]
 
 
-@dataclass(slots=True)
-class _Owned:
-    """What re-keys the partitions of one assignment."""
-
-    consumer: Any
-    producers: dict[int, Any] = field(default_factory=dict)
-
-
 class Rekeying:
     """Moves transactions of the owned partitions for as long as the worker owns them.
 
     Attributes:
+        producers: that move them, by source partition.
         moved: messages that are committed on the other topic or as dead letters, since the start.
+        is_lost: what was not committed is dropped, and nothing moves until partitions are taken over again.
+        on_fault: is told of a fault after which nothing was committed.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        bootstrap: str,
-        give_up: Callable[[Exception], None],
-        count: Callable[[int, Sequence[str]], None],
-    ) -> None:
+    def __init__(self, settings: Settings, bootstrap: str, count: Callable[[int, Sequence[str]], None]) -> None:
         """
         Args:
-            give_up: called with a fault that does not pass; ends the process.
             count: told how many messages were moved, and why others were refused.
         """
         self._settings = settings
         self._bootstrap = bootstrap
-        self._give_up = give_up
         self._count = count
-        self._owned: _Owned | None = None
+        self._consumer: Any = None
         self._task: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
         self._homes: dict[str, int] = {}
+        self.producers = Producers(settings, bootstrap, Source(settings.transactions_topic, rekeying_group(settings)))
         self.moved = 0
+        self.is_lost = False
+        self.on_fault: Callable[[Exception], None] = give_up
 
     async def take_over(self, partitions: set[int]) -> None:
         """Re-keys exactly these source partitions, and fences whoever did before.
@@ -89,29 +74,32 @@ class Rekeying:
         Raises:
             Fenced, BrokerError: a client could not be started.
         """
-        await self._end()
-        if not partitions:
-            return
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                self._owned = owned = _Owned(self._consumer())
-                started = await asyncio.gather(*(self._start(partition) for partition in sorted(partitions)))
-                owned.producers = dict(zip(sorted(partitions), started, strict=True))
-                # Only now: what an earlier owner left open is committed or aborted, so its offsets are the last ones.
-                await owned.consumer.start()
-                await self._seek(owned.consumer, partitions)
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise _ours(error) from error
-        self._ending.clear()
-        self._task = asyncio.ensure_future(self._run(owned))
+        await self._end_task()
+        # The consumer only afterwards: what an earlier owner left open is committed or aborted then, so its offsets
+        # are the last ones.
+        await asyncio.gather(self._stop_consumer(), self.producers.take_over(partitions))
+        if partitions:
+            try:
+                async with asyncio.timeout(START_TIMEOUT_S):
+                    await self._start_consumer(partitions)
+            except (KafkaError, OSError, TimeoutError) as error:
+                raise _unread(error) from error
+            self._ending.clear()
+            self._task = asyncio.ensure_future(self._run(self._consumer))
+        self.is_lost = False
 
     async def stop(self) -> None:
         """Commits what is under way and lets the clients go."""
         await self.take_over(set())
 
+    def misses_source(self) -> bool:
+        """Whether the broker no longer tells of the topic that is re-keyed."""
+        topic = self._settings.transactions_topic
+        return self._consumer is not None and not self._consumer.partitions_for_topic(topic)
+
     def waiting(self, partition: int) -> int:
         """Messages of an owned source partition that are not moved yet, as of the last fetch."""
-        subscription = None if self._owned is None else self._owned.consumer._subscription.subscription
+        subscription = None if self._consumer is None else self._consumer._subscription.subscription
         tp = TopicPartition(self._settings.transactions_topic, partition)
         if subscription is None or tp not in subscription.assignment.tps:  # it is being taken over
             return 0
@@ -120,8 +108,8 @@ class Rekeying:
             return 0
         return max(int(state.highwater) - int(state.position), 0)
 
-    def _consumer(self) -> Any:
-        return aiokafka.AIOKafkaConsumer(
+    async def _start_consumer(self, partitions: set[int]) -> None:
+        self._consumer = aiokafka.AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=rekeying_group(self._settings),
             enable_auto_commit=False,
@@ -130,12 +118,18 @@ class Rekeying:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             **kafka_arguments(self._settings),
         )
+        await self._consumer.start()
+        await self._seek(self._consumer, partitions)
 
-    async def _start(self, partition: int) -> Any:
-        transactional_id = f"{self._settings.app_id}-rekeying-{self._settings.transactions_topic}-{partition}"
-        producer = transactional_producer(self._settings, self._bootstrap, transactional_id)
-        await producer.start()
-        return producer
+    async def _stop_consumer(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is None:
+            return
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await consumer.stop()
+        except (KafkaError, TimeoutError) as error:
+            log.warning("the consumer of the re-keying did not stop in time: %r", error)
 
     async def _seek(self, consumer: Any, partitions: set[int]) -> None:
         tps = [TopicPartition(self._settings.transactions_topic, number) for number in sorted(partitions)]
@@ -151,31 +145,34 @@ class Rekeying:
                 )  # fmt: skip
             consumer.seek(tp, firsts[tp] if committed is None else max(committed, firsts[tp]))
 
-    async def _end(self) -> None:
+    async def _end_task(self) -> None:
+        self._ending.set()
         if self._task is not None:
-            self._ending.set()
             _, unfinished = await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
             for task in unfinished:  # what it left open is aborted by the next owner, and read again
                 task.cancel()
             self._task = None
-        if self._owned is not None:
-            owned, self._owned = self._owned, None
-            clients = [owned.consumer, *owned.producers.values()]
-            ended = await asyncio.gather(*(_stop(client) for client in clients), return_exceptions=True)
-            for fault in filter(None, ended):
-                log.warning("a client of the re-keying did not stop in time: %r", fault)
 
-    async def _run(self, owned: _Owned) -> None:
+    async def _run(self, consumer: Any) -> None:
         try:
             while not self._ending.is_set():
-                fetched = await owned.consumer.getmany(timeout_ms=POLL_MS)
-                await asyncio.gather(
-                    *(self._move(owned.producers[tp.partition], tp, records) for tp, records in fetched.items())
-                )
+                await self._move_all(await _fetch(consumer))
         except Exception as error:
-            self._give_up(_ours(error) if isinstance(error, KafkaError | OSError | TimeoutError) else error)
+            if self._ending.is_set():
+                log.info("what was re-keyed last is not committed, its next owner reads it again: %s", error)
+                return
+            self.is_lost = True
+            self.on_fault(error)
 
-    async def _move(self, producer: Any, source: TopicPartition, records: list[Any]) -> None:
+    async def _move_all(self, fetched: Mapping[TopicPartition, list[Any]]) -> None:
+        moves = [asyncio.ensure_future(self._move(tp, records)) for tp, records in fetched.items()]
+        try:
+            await asyncio.gather(*moves)
+        finally:
+            for move in moves:  # one that failed takes the others with it: all go on from what is committed
+                move.cancel()
+
+    async def _move(self, source: TopicPartition, records: list[Any]) -> None:
         """One transaction: what follows from some records of a source partition, and the offset after them."""
         placed: _Placed = {}
         refused: list[str] = []
@@ -183,23 +180,12 @@ class Rekeying:
             for record in records[at : at + SLICE_RECORDS]:
                 self._place(record, placed, refused)
             await asyncio.sleep(0)
-        try:
-            await self._commit(producer, placed, {source: records[-1].offset + 1})
-        except IllegalOperation as error:
-            raise refusal_behind(error, producer) from error
+        producer = self.producers[source.partition]
+        for (topic, partition), messages in placed.items():
+            await producer.send_to(topic, partition, messages)
+        await producer.commit_offset(records[-1].offset + 1)
         self.moved += len(records)
         self._count(len(records) - len(refused), refused)
-
-    async def _commit(self, producer: Any, placed: _Placed, offsets: dict[TopicPartition, int]) -> None:
-        await producer.begin_transaction()
-        sent = [
-            await producer.send_batch(batch, topic, partition=partition)
-            for (topic, partition), messages in placed.items()
-            for batch in record_batches(producer, messages)
-        ]
-        await asyncio.gather(*sent)
-        await producer.send_offsets_to_transaction(offsets, rekeying_group(self._settings))
-        await producer.commit_transaction()
 
     def _place(self, record: Any, placed: _Placed, refused: list[str]) -> None:
         """Where a record goes: to its user's partition of the other topic, or to the dead letters."""
@@ -242,12 +228,13 @@ def _user_of(record: Any) -> str:
     return transaction.user_id
 
 
-def _ours(error: BaseException) -> Exception:
-    if isinstance(error, ProducerFenced):
-        return Fenced("another worker re-keys a partition of this one")
-    return BrokerError(f"expected the broker to take what was re-keyed, got: {said(error)}")
+async def _fetch(consumer: Any) -> Mapping[TopicPartition, list[Any]]:
+    try:
+        fetched: Mapping[TopicPartition, list[Any]] = await consumer.getmany(timeout_ms=POLL_MS)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise _unread(error) from error
+    return fetched
 
 
-async def _stop(client: Any) -> None:
-    async with asyncio.timeout(STOP_TIMEOUT_S):
-        await client.stop()
+def _unread(error: Exception) -> BrokerError:
+    return BrokerError(f"expected the broker to give what is to be re-keyed, got: {said(error)}")

@@ -50,6 +50,7 @@ class Scoring:
     """Processes chunks and checkpoints; one per worker, used by one agent of concurrency 1.
 
     Attributes:
+        producers: that send what follows, by source partition.
         detector: what judges now; the one place of the process that holds it. Changed by `swap` alone.
         is_lost: what was not committed is dropped, and everything that comes is, until `begin`.
         on_fault: is told of a fault after which nothing was committed.
@@ -70,7 +71,7 @@ class Scoring:
         self._settings = settings
         self.detector = detector
         self._profiles = profiles
-        self._producers = producers
+        self.producers = producers
         self._metrics = metrics
         self._observe = observe
         self._changelog = changelog_topic(settings)
@@ -191,9 +192,9 @@ class Scoring:
             await self._send_to(partition, self._settings.dead_letters_topic, refused)
 
     async def _send_to(self, partition: int, topic: str, messages: list[Message]) -> None:
-        if partition not in self._producers.owned():
+        if partition not in self.producers.owned():
             raise Fenced(f"partition {partition} was taken away while its transactions were judged")
-        await self._producers[partition].send(topic, messages)
+        await self.producers[partition].send(topic, messages)
 
     async def swap(self, detector: Detector) -> None:
         """Judges with another detector from the next batch on; what is judged now ends with the old one."""
@@ -258,7 +259,7 @@ class Scoring:
         partitions = sorted(offsets)
         commits = [
             asyncio.ensure_future(
-                self._producers[partition].commit(self._changelog, changed.get(partition, ()), offsets[partition])
+                self.producers[partition].commit(self._changelog, changed.get(partition, ()), offsets[partition])
             )
             for partition in partitions
         ]

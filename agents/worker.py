@@ -17,6 +17,7 @@ from fraudstream.adapters.transaction_recorder import TransactionRecorder
 from fraudstream.agents.fatal import EXIT_SETTINGS, stop_process
 from fraudstream.agents.liveness import Liveness, Work
 from fraudstream.agents.membership import Membership
+from fraudstream.agents.outage import Sender
 from fraudstream.agents.owners import WorkerProfiles
 from fraudstream.agents.producers import Producers
 from fraudstream.agents.rekeying import Rekeying
@@ -74,6 +75,7 @@ class FraudWorker:
         self._reload = reload
         self._membership = membership
         self._rekeying = rekeying
+        self._senders: list[Sender] = [scoring, *((rekeying,) if rekeying is not None else ())]
         self._has_assignment = False
         self._liveness = Liveness(settings.liveness_stall_s, self._work, lambda: broker_answers(settings, bootstrap))
 
@@ -98,8 +100,11 @@ class FraudWorker:
         self._has_assignment = True
 
     def misses_source(self) -> bool:
-        """Whether the broker no longer tells of the transactions topic, of which this worker had partitions."""
-        return self._has_assignment and not known_partitions(self._app.consumer, self.settings.transactions_topic)
+        """Whether the broker no longer tells of a topic that is read, of which this worker had partitions."""
+        return self._has_assignment and (
+            not known_partitions(self._app.consumer, judged_topic(self.settings))
+            or (self._rekeying is not None and self._rekeying.misses_source())
+        )
 
     async def stop(self) -> None:
         """Lets the producers go."""
@@ -157,7 +162,7 @@ class FraudWorker:
 
     def _work(self) -> Work | None:
         progress, partitions = self._restore.progress, self._producers.partitions()
-        if self._scoring.is_lost:
+        if self._is_lost():
             return Work("lost", "a transaction was lost and the consumer group is not joined again")
         if self._membership.is_silent():
             return Work(self._membership.heard_s, "the consumer group does not confirm this worker")
@@ -169,6 +174,9 @@ class FraudWorker:
             moved = self._rekeying.moved if self._rekeying is not None else 0
             return Work(("judged", self._scoring.processed + moved), "transactions wait and none is judged")
         return None
+
+    def _is_lost(self) -> bool:
+        return any(sender.is_lost for sender in self._senders)
 
     def _unread(self) -> int:
         topic, partitions = judged_topic(self.settings), self._producers.partitions()
@@ -190,9 +198,9 @@ class FraudWorker:
             yield f"the consumer group refuses this worker: {self._membership.problem}"
         if self._membership.is_silent():
             yield f"no word from Kafka's group coordinator for {self._membership.silent_s():.0f} s"
-        if self._scoring.is_lost:
+        if self._is_lost():
             yield "a transaction was lost: joining the consumer group again, to go on from the last checkpoint"
-        waiting_s = self._producers.waiting_s()
+        waiting_s = max(sender.producers.waiting_s() for sender in self._senders)
         if waiting_s > WAITS_AFTER_S:
             yield f"Kafka has taken nothing for {waiting_s:.0f} s"
         if not self._producers.partitions():

@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from fraudstream.adapters.consumer_group import require_same_keying
 from fraudstream.adapters.kafka_topics import create_topics
-from fraudstream.agents.fatal import EXIT_SETTINGS
+from fraudstream.agents.fatal import EXIT_FAULT, EXIT_SETTINGS
 from fraudstream.settings import Settings
 from fraudstream.topics import judged_topic, rekeyed_topic
 from tests.checker import assert_each_once, end_offsets, read_topic, until, verdicts_of
 from tests.servers.kafka import KafkaCluster
+from tests.servers.line import ADD_OFFSETS, Line
 from tests.worker import Worker
 
 ROWS = 12_000
@@ -30,22 +31,30 @@ BAD_EVERY = 50
 SLICE_ROWS = 200
 SESSION_TIMEOUT_S = 6.0
 WITHIN_S = 90.0
+KNOWN_ROWS = 1_200
+OUTAGE_S = 20.0
+"""Longer than everything that a hurried worker's clients and brokers wait for (tests/hurried.py)."""
+RESUMES_WITHIN_S = 15.0
+ENDS_WITHIN_S = 30.0
 HOUR_MS = 3_600_000
 PARTITIONS = list(range(4))
 _choose = DefaultPartitioner()
 
-pytestmark = [pytest.mark.slow]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
 def settings(own_settings: Settings, kafka: KafkaCluster) -> Settings:
-    return own_settings.model_copy(
-        update={
-            "kafka_servers": kafka.bootstrap,
-            "kafka_session_timeout_s": SESSION_TIMEOUT_S,
-            "keying": "payload",
-        }
-    )
+    return payload_settings(own_settings, kafka)
+
+
+def payload_settings(settings: Settings, cluster: KafkaCluster) -> Settings:
+    changed = {
+        "kafka_servers": cluster.bootstrap,
+        "kafka_session_timeout_s": SESSION_TIMEOUT_S,
+        "keying": "payload",
+    }
+    return settings.model_copy(update=changed)
 
 
 @pytest.fixture
@@ -69,9 +78,11 @@ def rows(seed: int) -> list[tuple[bytes | None, bytes]]:
     return made
 
 
-async def send(bootstrap: str, settings: Settings, messages: list[tuple[bytes | None, bytes]]) -> None:
+async def send(settings: Settings, messages: list[tuple[bytes | None, bytes]]) -> None:
     an_hour_ago_ms = int(time.time() * 1000) - HOUR_MS
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, linger_ms=5) as producer:
+    async with AIOKafkaProducer(
+        bootstrap_servers=str(settings.kafka_servers), enable_idempotence=True, linger_ms=5
+    ) as producer:
         for at in range(0, len(messages), SLICE_ROWS):
             more: dict[str, Any] = {"timestamp_ms": an_hour_ago_ms + at, "headers": [("n", b"1")]}
             part = [
@@ -81,7 +92,19 @@ async def send(bootstrap: str, settings: Settings, messages: list[tuple[bytes | 
             await asyncio.gather(*part, asyncio.sleep(0.05))
 
 
-async def assert_moved(bootstrap: str, settings: Settings, messages: list[tuple[bytes | None, bytes]]) -> None:
+def judged(settings: Settings, worker: Worker, rows: int) -> Callable[[], Awaitable[bool]]:
+    """Whether the first messages all have a verdict or a dead letter; fails where the worker has ended."""
+    expected = [f"t{number}" for number in range(rows) if number % BAD_EVERY]
+
+    async def holds() -> bool:
+        assert worker.exit_code() is None, worker.tail()
+        return (await verdicts_of(str(settings.kafka_servers), settings.verdicts_topic)).lost(expected) == []
+
+    return holds
+
+
+async def assert_moved(settings: Settings, messages: list[tuple[bytes | None, bytes]]) -> None:
+    bootstrap = str(settings.kafka_servers)
     good = Counter(value for number, (_, value) in enumerate(messages) if number % BAD_EVERY)
     source = {one.value: one for one in await read_topic(bootstrap, settings.transactions_topic)}
     moved = await read_topic(bootstrap, rekeyed_topic(settings))
@@ -105,6 +128,13 @@ async def assert_moved(bootstrap: str, settings: Settings, messages: list[tuple[
         assert headers["reason"] == "malformed_json"
 
 
+async def assert_each_judged_once(settings: Settings, messages: list[tuple[bytes | None, bytes]]) -> None:
+    """Of workers that have stopped: every verdict and every move once, the dead letters too."""
+    verdicts = await verdicts_of(str(settings.kafka_servers), settings.verdicts_topic)
+    assert_each_once(verdicts, [f"t{number}" for number in range(len(messages)) if number % BAD_EVERY])
+    await assert_moved(settings, messages)
+
+
 async def test_transactions_with_any_key_are_judged_once_and_in_order_though_workers_are_killed(
     kafka: KafkaCluster, settings: Settings, workers: list[Worker]
 ) -> None:
@@ -114,7 +144,7 @@ async def test_transactions_with_any_key_are_judged_once_and_in_order_though_wor
 
     async def kill_at(share: float, worker: Worker, part: list[tuple[bytes | None, bytes]]) -> None:
         """Kills a worker while a part of the messages comes in."""
-        sending = asyncio.create_task(send(kafka.bootstrap, settings, part))
+        sending = asyncio.create_task(send(settings, part))
 
         async def is_moved() -> bool:
             return sum((await end_offsets(kafka.bootstrap, rekeyed_topic(settings))).values()) >= share * ROWS
@@ -128,19 +158,66 @@ async def test_transactions_with_any_key_are_judged_once_and_in_order_though_wor
     await second.start().ready()
     await kill_at(0.65, second, messages[ROWS // 2 :])
     await asyncio.to_thread(first.start)
-    expected = [f"t{number}" for number in range(ROWS) if number % BAD_EVERY]
-
-    async def all_are_judged() -> bool:
-        assert first.exit_code() is None, first.tail()
-        return (await verdicts_of(kafka.bootstrap, settings.verdicts_topic)).lost(expected) == []
-
-    await until(all_are_judged, WITHIN_S, "a verdict on each")
+    await until(judged(settings, first, ROWS), WITHIN_S, "a verdict on each")
     assert json.loads((await asyncio.to_thread(first.call, "GET", "/health")).body)["lag"] == 0
     said = (await asyncio.to_thread(first.call, "GET", "/metrics")).body
     assert b"fraudstream_rekeyed_total" in said
     assert first.stop() == 0, first.tail()
-    assert_each_once(await verdicts_of(kafka.bootstrap, settings.verdicts_topic), expected)
-    await assert_moved(kafka.bootstrap, settings, messages)
+    await assert_each_judged_once(settings, messages)
+
+
+async def test_a_worker_that_re_keys_outlives_an_outage_and_stops_in_time_in_one(
+    own_settings: Settings, tmp_path: Path
+) -> None:
+    messages = rows(seed=5)[: ROWS // 2]
+    with Line() as line, KafkaCluster(directory=tmp_path / "kafka", told_port=line.port) as cluster:
+        line.lead_to(cluster.port)
+        # Checkpoints that are a while away: nearly all transactions that are committed now are those of the re-keying.
+        settings = payload_settings(own_settings, cluster).model_copy(
+            update={"checkpoint_interval_s": 3.0, "kafka_servers": f"127.0.0.1:{line.port}"}
+        )
+        await create_topics(settings, cluster.bootstrap)
+        with Worker(settings, tmp_path, app="tests.hurried") as worker:
+            await worker.ready()
+            await send(settings, messages[:KNOWN_ROWS])
+            await until(judged(settings, worker, KNOWN_ROWS), WITHIN_S, "each client has learnt where all topics are")
+            sending = asyncio.create_task(send(settings, messages[KNOWN_ROWS : ROWS // 4]))
+            await cut_amidst_a_commit(line)
+            await asyncio.sleep(OUTAGE_S)
+            assert worker.exit_code() is None, worker.tail()
+            health = await worker.ask("/health")
+            assert health is not None, worker.tail()
+            assert "Kafka has taken nothing for" in health.body.decode()
+            line.mend()
+            back_s = time.monotonic()
+            await until(judged(settings, worker, ROWS // 4), RESUMES_WITHIN_S, "all judged")
+            print(f"all was judged {time.monotonic() - back_s:.1f} s after the broker's return")
+            lost = f"the broker ends a transaction of partition {{}} of {settings.transactions_topic}"
+            assert any(lost.format(number) in worker.log_text() for number in PARTITIONS), worker.tail()
+            worker.assert_no_traceback()
+
+            await sending
+            sending = asyncio.create_task(send(settings, messages[ROWS // 4 :]))
+            await cut_amidst_a_commit(line)
+            assert await asyncio.to_thread(worker.stop, ENDS_WITHIN_S) in (0, EXIT_FAULT), worker.tail()
+            line.mend()
+            await sending
+            worker.start()
+            await until(judged(settings, worker, len(messages)), WITHIN_S, "the rest is judged")
+            assert await asyncio.to_thread(worker.stop) == 0, worker.tail()
+        await assert_each_judged_once(settings, messages)
+
+
+async def cut_amidst_a_commit(line: Line) -> None:
+    """Cuts the line where a transaction has all that belongs to it and is not committed, and leaves it cut."""
+    before = line.lost.get(ADD_OFFSETS, 0)
+    line.lose_answer(ADD_OFFSETS)
+
+    async def is_lost() -> bool:
+        return line.lost.get(ADD_OFFSETS, 0) > before
+
+    await until(is_lost, WITHIN_S, "a transaction is about to be committed")
+    line.cut()
 
 
 @pytest.mark.parametrize("keying", ["strict", "payload"])
@@ -154,9 +231,9 @@ async def test_an_app_id_that_has_judged_under_the_other_keying_is_refused(
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap, group_id=settings.app_id, enable_auto_commit=False
     ) as consumer:
-        judged = TopicPartition(judged_topic(before), 1)
-        consumer.assign([judged])
-        await consumer.commit({judged: 5})
+        source = TopicPartition(judged_topic(before), 1)
+        consumer.assign([source])
+        await consumer.commit({source: 5})
     await require_same_keying(before, kafka.bootstrap)
     with Worker(after, tmp_path) as worker:
         assert await asyncio.to_thread(worker.wait, 60.0) == EXIT_SETTINGS, worker.tail()

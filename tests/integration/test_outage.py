@@ -241,16 +241,21 @@ async def test_a_transaction_that_the_broker_has_ended_costs_no_worker(
     await stream.assert_exactly_once(worker)
 
 
-@pytest.mark.parametrize("setting", ["verdicts_topic", "transactions_topic"])
+@pytest.mark.parametrize(
+    ("setting", "keying"),
+    [("verdicts_topic", "strict"), ("transactions_topic", "strict"), ("transactions_topic", "payload")],
+)
 async def test_a_topic_that_is_deleted_under_a_worker_ends_it_in_words(
-    kafka: KafkaCluster, own_settings: Settings, tmp_path: Path, setting: str
+    kafka: KafkaCluster, own_settings: Settings, tmp_path: Path, setting: str, keying: str
 ) -> None:
-    stream = await stream_on(kafka, own_settings)
+    stream = await stream_on(kafka, own_settings, keying=keying)
     topic = getattr(stream.settings, setting)
     with Worker(stream.settings, tmp_path) as worker:
         await worker.ready()
         await stream.send(200)
-        await stream.until_committed(JUDGED_WITHIN_S, worker)
+        if keying == "strict":
+            await stream.until_committed(JUDGED_WITHIN_S, worker)
+        await stream.until_judged(worker)
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
         await admin.start()
         await admin.delete_topics([topic])

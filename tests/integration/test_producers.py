@@ -64,11 +64,11 @@ async def test_whoever_was_fenced_while_it_re_keys_is_told_so_between_two_topics
 
 async def fault_after_a_successor(settings: Settings, bootstrap: str) -> Exception:
     faults: asyncio.Queue[Exception] = asyncio.Queue()
-    stalled, successor = (Rekeying(settings, bootstrap, faults.put_nowait, lambda *_: None) for _ in range(2))
+    stalled, successor = (Rekeying(settings, bootstrap, lambda *_: None) for _ in range(2))
+    stalled.on_fault = faults.put_nowait
     try:
         await stalled.take_over({0})
-        assert stalled._owned is not None
-        learn_late(stalled._owned.producers[0], settings.dead_letters_topic)
+        learn_late(stalled.producers[0]._producer, settings.dead_letters_topic)
         await successor.take_over({0})
         async with ordered_producer(bootstrap) as producer:
             good = b'{"transaction_id":"t","user_id":"u","amount":1,"merchant":"m"}'

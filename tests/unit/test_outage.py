@@ -32,6 +32,10 @@ class Worker:
     misses_source: bool = False
     problems: tuple[TopicProblem, ...] = ()
 
+    @property
+    def producers(self) -> Worker:
+        return self
+
     def rejoin(self) -> None:
         self.joined += 1
 
@@ -63,7 +67,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 @pytest.fixture
 def outage(worker: Worker) -> Outage:
-    return Outage(cast(Any, worker), cast(Any, worker), cast(Any, worker), lambda: worker.misses_source, worker.check)
+    return Outage([cast(Any, worker)], cast(Any, worker), lambda: worker.misses_source, worker.check)
 
 
 async def test_the_group_is_joined_again_as_soon_as_a_broker_answers(worker: Worker, outage: Outage) -> None:
@@ -93,6 +97,28 @@ async def test_a_fault_that_comes_again_at_once_ends_the_process_and_so_does_a_s
     outage.begin_anew(BrokerError("too large"))
     with pytest.raises(EndedError, match="too large"):
         outage.begin_anew(BrokerError("too large"))
+
+
+async def test_two_senders_that_lose_by_one_outage_begin_anew_together(worker: Worker) -> None:
+    other = Worker(is_lost=False)
+    outage = Outage([cast(Any, worker), cast(Any, other)], cast(Any, worker), lambda: False, worker.check)
+    outage.begin_anew(BrokerError("the broker ends a transaction"))
+    other.is_lost = True
+    outage.begin_anew(BrokerError("the broker ends another one"))
+    await asyncio.sleep(0.05)
+    assert worker.joined == 1
+    with pytest.raises(EndedError):
+        outage.begin_anew(Fenced("another worker has taken over"))
+    worker.is_lost = False
+    with pytest.raises(EndedError, match="too large"):
+        outage.begin_anew(BrokerError("too large"))
+
+
+async def test_each_of_two_senders_is_watched(worker: Worker) -> None:
+    other = Worker(is_old=True)
+    outage = Outage([cast(Any, worker), cast(Any, other)], cast(Any, worker), lambda: False, worker.check)
+    await outage.look()
+    assert (worker.ended, other.ended) == (0, 1)
 
 
 async def test_a_topic_that_has_gone_is_not_waited_for(worker: Worker, outage: Outage) -> None:
