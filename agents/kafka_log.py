@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 
 import aiokafka
 from aiokafka.errors import KafkaError
@@ -45,9 +46,17 @@ class NotOfTheClients(logging.Filter):
         """Whether the record is logged."""
         return not (
             record.exc_info
-            and isinstance(record.exc_info[1], KafkaError)
+            and _is_of_a_client(record.exc_info[1])
             and record.getMessage().startswith("Future exception was never retrieved")
         )
+
+
+def _is_of_a_client(error: BaseException | None) -> bool:
+    """A connection that is reset fails a client's futures with the system's own error."""
+    if not isinstance(error, ConnectionError):
+        return isinstance(error, KafkaError)
+    modules = (str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(module.split(".")[0] == aiokafka.__name__ for module in modules)
 
 
 def install() -> None:

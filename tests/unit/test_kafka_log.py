@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
+from aiokafka.conn import create_conn
 from aiokafka.errors import ProducerFenced
 
 from fraudstream.adapters.kafka_client import collected_log
 from fraudstream.agents import kafka_log
 from fraudstream.agents.kafka_log import NotOfTheClients, OnceInAWhile
+from tests.servers.ports import free_port
 
 
 def record(level: int, text: str, *arguments: object, error: BaseException | None = None) -> logging.LogRecord:
@@ -39,6 +42,16 @@ def test_of_forgotten_futures_only_those_of_the_kafka_clients_are_held_back() ->
     assert not forgotten.filter(record(logging.ERROR, "Future exception was never retrieved", error=ProducerFenced()))
     assert forgotten.filter(record(logging.ERROR, "Future exception was never retrieved", error=ValueError()))
     assert forgotten.filter(record(logging.ERROR, "Task exception was never retrieved", error=ProducerFenced()))
+
+
+async def test_of_reset_connections_only_those_of_the_kafka_clients_are_held_back() -> None:
+    forgotten, text = NotOfTheClients(), "Future exception was never retrieved"
+    with pytest.raises(ConnectionError) as refused:
+        await create_conn("127.0.0.1", free_port())
+    assert not forgotten.filter(record(logging.ERROR, text, error=refused.value))
+    with pytest.raises(ConnectionError) as refused:
+        await asyncio.open_connection("127.0.0.1", free_port())
+    assert forgotten.filter(record(logging.ERROR, text, error=refused.value))
 
 
 def test_whoever_collects_hears_what_is_held_back_from_the_log() -> None:
