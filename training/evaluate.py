@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,10 @@ from fraudstream.features.catalogue import MODEL_INPUTS
 from fraudstream.features.engine import DUPLICATE, SEQUENCE_CATEGORY
 from fraudstream.score import artifact
 from fraudstream.score.calibration import MemberWeights
-from fraudstream.score.ensemble import MEMBERS
+from fraudstream.score.ensemble import MEMBERS, Scores
 from fraudstream.training.baselines import BASELINES, Rows, Stage, baseline_scores
 from fraudstream.training.checks import DataReport
+from fraudstream.training.cores import Cores
 from fraudstream.training.evaluate_rows import (
     Order,
     campaign_column,
@@ -220,13 +222,17 @@ def _replay_and_score(
     features = replay.features[judged - first]
     anomaly, members = np.empty(len(judged)), np.empty((len(judged), len(MEMBERS)))
     surprise = np.empty((len(judged), len(MODEL_INPUTS)), np.float32)
-    with stage("score", len(judged)) as advance:
-        for start in range(0, len(judged), _SCORE_ROWS):
-            block = slice(start, start + _SCORE_ROWS)
-            scores = model.ensemble.score(features[block], replay.sequences[judged[block] - first])
+    blocks = [slice(start, start + _SCORE_ROWS) for start in range(0, len(judged), _SCORE_ROWS)]
+
+    def score(block: slice) -> Scores:
+        return model.ensemble.score(features[block], replay.sequences[judged[block] - first])
+
+    with stage("score", len(judged)) as advance, Cores() as cores:
+        tasks = (partial(score, block) for block in blocks)
+        for block, scores in zip(blocks, cores.map(tasks), strict=True):
             anomaly[block], members[block] = scores.anomaly, scores.members
             surprise[block] = scores.surprise
-            advance(min(start + _SCORE_ROWS, len(judged)))
+            advance(min(block.stop, len(judged)))
     category = replay.sequences[judged - first, -1, SEQUENCE_CATEGORY]
     reference = replay.features[sample - first]
     return _Scored(is_duplicate, judged, sample, features, reference, category, anomaly, members, surprise)

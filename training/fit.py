@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -48,6 +50,10 @@ SURPRISE_QUANTILE = 0.9
 HOURS, GAP_BINS = 24, 22
 
 MINIBATCH = 512
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_SEEDING = Lock()
 
 Progress = Callable[[str, float], None]
 """Called with the name of a step and how much of it is done, 0 to 1."""
@@ -108,12 +114,11 @@ def fit_autoencoder(inputs: NDArray[np.float32], seed: int, tell: Progress) -> A
     total = surprise.sum(axis=1)
     usual = torch.from_numpy(surprise[total <= np.quantile(total, 1.0 - DROPPED_SHARE)])
 
-    torch.manual_seed(seed)
-    network = AutoencoderNetwork(inputs.shape[1])
+    network, random = _seeded(seed, lambda: AutoencoderNetwork(inputs.shape[1]))
     network.weight.copy_(torch.from_numpy(INPUT_WEIGHTS.astype(np.float32)))
     network.cap.copy_(torch.from_numpy(np.quantile(usual.numpy(), CAP_QUANTILE, axis=0).astype(np.float32)))
     optimiser = torch.optim.Adam(network.parameters())
-    for part, done in _minibatches(len(usual), AUTOENCODER_EPOCHS):
+    for part, done in _minibatches(len(usual), AUTOENCODER_EPOCHS, random):
         target = torch.minimum(usual[part], network.cap)
         loss = functional.mse_loss(network(target), target)
         _step(optimiser, loss, AUTOENCODER_RATE, done)
@@ -160,10 +165,9 @@ def fit_lstm(sequences: NDArray[np.uint32], seed: int, tell: Progress) -> Lstm:
     targets = torch.from_numpy(_targets(steps))
     there = torch.from_numpy(steps.age_s[:, 1:] >= 0)
 
-    torch.manual_seed(seed)
-    task = LstmTask(LstmNetwork(len(encoder.vocabulary)))
+    task, random = _seeded(seed, lambda: LstmTask(LstmNetwork(len(encoder.vocabulary))))
     optimiser = torch.optim.Adam(task.parameters())
-    for part, done in _minibatches(len(sequences), LSTM_EPOCHS):
+    for part, done in _minibatches(len(sequences), LSTM_EPOCHS, random):
         loss = task(numbers[part], category[part], targets[:, part], there[part])
         _step(optimiser, loss, LSTM_RATE, done)
         tell("lstm", done)
@@ -188,11 +192,22 @@ def _targets(steps: Steps) -> NDArray[np.int64]:
     return np.stack([amount, steps.category, hour, gap])[:, :, 1:].astype(np.int64)
 
 
-def _minibatches(rows: int, epochs: int) -> Iterator[tuple[torch.Tensor, float]]:
+def _seeded(seed: int, make: Callable[[], Network]) -> tuple[Network, torch.Generator]:
+    """A network whose first weights this seed draws, and what goes on drawing from there for this fit alone.
+
+    New layers draw from the generator of the whole process, which another thread's fit may use as well.
+    """
+    with _SEEDING:
+        torch.manual_seed(seed)
+        network = make()
+        return network, torch.Generator().set_state(torch.get_rng_state())
+
+
+def _minibatches(rows: int, epochs: int, random: torch.Generator) -> Iterator[tuple[torch.Tensor, float]]:
     """Rows in random order, epoch by epoch, and the share of all minibatches done before this one."""
     per_epoch = max(rows // MINIBATCH, 1)
     for epoch in range(epochs):
-        order = torch.randperm(rows)
+        order = torch.randperm(rows, generator=random)
         for at in range(per_epoch):
             yield order[at * MINIBATCH : (at + 1) * MINIBATCH], (epoch * per_epoch + at) / (epochs * per_epoch)
 

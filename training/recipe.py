@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -31,9 +32,10 @@ from fraudstream.training.fit import FEWEST_ROWS
 from fraudstream.training.history import History
 from fraudstream.training.reference import fit_reference
 from fraudstream.training.replay import replay_features
+from fraudstream.training.side_by_side import fits
 from fraudstream.training.split import check_borders, enough_rows, learnt
 from fraudstream.training.times import NS_PER_S
-from fraudstream.training.unfinished import Arrays, work_files
+from fraudstream.training.unfinished import Arrays, WorkFiles, work_files
 
 _LIBRARIES = ("numba", "numpy", "pyarrow", "scikit-learn", "torch")
 _CODE = ("features", "state", "score", "training")
@@ -88,7 +90,7 @@ class Trained:
     Attributes:
         manifest: of the model that was saved.
         data: what was in the file.
-        seconds: that each step took in this run.
+        seconds: that each step took in this run; the members' fits go on side by side.
         resumed: steps whose result an earlier run had left.
     """
 
@@ -132,10 +134,7 @@ def train(order: Order, shown: Shown) -> Trained:
         rows = np.flatnonzero(stream["status"] != DUPLICATE)
         sample = members.draw(stream["features"], stream["sequences"], rows, order.seed)
 
-        fitted: dict[str, Arrays] = {}
-        for name in members.MEMBER_FITS:
-            with _timed(name, seconds, shown):
-                fitted[name] = work.tensors(name, lambda: _fit(name, sample, order.seed, shown))  # noqa: B023
+        fitted = _fitted(work, sample, order.seed, seconds, shown)
 
         with _timed("calibration", seconds, shown):
             ensemble = members.calibrate(fitted, sample)
@@ -190,10 +189,24 @@ def _replay(history: History, first: int, reference: Reference, order: Order, sh
     return {"features": replay.features, "sequences": replay.sequences, "status": replay.status}
 
 
-def _fit(name: str, sample: members.Sample, seed: int, shown: Shown) -> Arrays:
+def _fitted(
+    work: WorkFiles, sample: members.Sample, seed: int, seconds: dict[str, float], shown: Shown
+) -> dict[str, Arrays]:
+    """Every member's tensors; they are fitted side by side, and shown and kept one after the other."""
+    fitted: dict[str, Arrays] = {}
     rows = len(sample.inputs)
-    with shown.progress(name, rows, "rows") as advance:
-        return members.MEMBER_FITS[name](sample, seed, lambda share: advance(int(share * rows)))
+    with fits(sample, seed, [name for name in members.MEMBER_FITS if not work.has_tensors(name)]) as running:
+
+        def wait_for(name: str) -> Arrays:
+            with shown.progress(name, rows, "rows") as advance:
+                tensors, seconds[name] = running.result(name, lambda share: advance(int(share * rows)))
+            return tensors
+
+        for name in members.MEMBER_FITS:
+            seconds[name] = 0.0
+            fitted[name] = work.tensors(name, partial(wait_for, name))
+            _tell(name, seconds, shown)
+    return fitted
 
 
 def _dependencies(order: Order, data_hash: str, report: DataReport) -> dict[str, object]:
@@ -225,7 +238,12 @@ def _code_hash() -> str:
 def _timed(step: str, seconds: dict[str, float], shown: Shown) -> Iterator[None]:
     started_s = time.perf_counter()
     yield
-    seconds[step] = round(time.perf_counter() - started_s, 3)
+    seconds[step] = time.perf_counter() - started_s
+    _tell(step, seconds, shown)
+
+
+def _tell(step: str, seconds: dict[str, float], shown: Shown) -> None:
+    seconds[step] = round(seconds[step], 3)
     shown.line(f"{step}: {seconds[step]:.1f} s")
 
 

@@ -59,10 +59,14 @@ class WorkFiles:
             self.resumed.append(step)
         return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in sorted(folder.glob("*.npy"))}
 
+    def has_tensors(self, step: str) -> bool:
+        """Whether the tensors of a step are there already."""
+        return (self._directory / f"{step}.safetensors").exists()
+
     def tensors(self, step: str, make: Callable[[], Arrays]) -> Arrays:
         """Tensors of a step; `make` is called only where they are not there yet."""
         path = self._directory / f"{step}.safetensors"
-        if not path.exists():
+        if not self.has_tensors(step):
             data = tensors_to_bytes({name: np.ascontiguousarray(array) for name, array in make().items()})
             self._write(path, data)
         else:
