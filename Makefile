@@ -99,6 +99,10 @@ bench-guard: .venv/.installed-bench ## fails where the full path or one of its s
 bench-latency: .venv/.installed-bench ## time from schedule to verdict, for both kinds of readers, at several rates and checkpoint intervals
 	$(BIN)/python -m benchmarks.latency $(ARGS)
 
+.PHONY: bench-offline
+bench-offline: .venv/.installed-bench ## rows a second of features and verdicts of a file, on one core and on all, and the time of a training
+	$(BIN)/python -m benchmarks.offline $(ARGS)
+
 .PHONY: bench-predict
 bench-predict: .venv/.installed-bench ## time of /predict in the worker, alone and beside 5,000 transactions/s
 	$(BIN)/python -m benchmarks.predict $(ARGS)
