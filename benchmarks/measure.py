@@ -57,6 +57,11 @@ class Consumer:
         self._progress = Offsets(settings) if case.commits else Written(settings)
         self._given: list[Message] = []
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The numbers of its processes."""
+        return self._processes.pids
+
     def warm_up(self, records: Sequence[Message]) -> None:
         """Gives it records that are not measured; returns when they are committed."""
         produce(self._settings, records)

@@ -58,6 +58,11 @@ class Processes:
         self.stop()
 
     @property
+    def pids(self) -> tuple[int, ...]:
+        """Their numbers."""
+        return tuple(process.pid for process in self._running)
+
+    @property
     def cpu_s(self) -> float:
         """CPU time of all of them together."""
         return sum(cpu_s(process.pid) for process in self._running)

@@ -17,6 +17,7 @@ from benchmarks.line import Line
 from benchmarks.live import Scrape, most_between
 from benchmarks.open_loop import Answers
 from benchmarks.plot import draw_soak
+from benchmarks.profile_worker import PARTS, shares, table
 from benchmarks.scaling import CHECKS, Model, can_scale, main, read_samples, section
 from benchmarks.soak_report import Reading, Soak, as_json, growth, judge, page
 from benchmarks.summary import BrokerUse, Sample
@@ -247,3 +248,26 @@ def test_samples_come_back_from_json_as_they_were(tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     file.write_text(json.dumps({"machine": {"cores": 2}, "cases": kept}), encoding="utf-8")
     assert read_samples(file) == (cluster(), 2)
+
+
+def test_a_sample_counts_for_the_innermost_part_of_the_worker_that_it_passes_through() -> None:
+    main = "<module> (faust);Scoring._take (fraudstream/agents/scoring.py:150)"
+    found = shares(
+        [
+            f"{main};prepare (fraudstream/pipeline.py:90);FeatureEngine.run (fraudstream/features/engine.py:101) 5",
+            f"{main};Prepared.score (fraudstream/pipeline.py:70);Ensemble.score (fraudstream/score/ensemble.py:90);"
+            "Forest.score (fraudstream/score/forest.py:44);_walk (fraudstream/score/forest.py:80) 3",
+            f"{main} 1",
+            "<module> (faust);run (asyncio/runners.py:118) 1",
+        ]
+    )
+    assert list(found) == list(PARTS)
+    assert {part: share for part, share in found.items() if share} == pytest.approx(
+        {
+            "features and new profiles": 0.5,
+            "forest": 0.3,
+            "letting go of a batch's objects": 0.1,
+            "event loop, Faust's stream and agent": 0.1,
+        }
+    )
+    assert "| forest | 30.0% | 12.0 |" in table(found, 40.0)
