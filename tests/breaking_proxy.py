@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any
 
 import aiohttp
 import msgspec
 from aiohttp import web
+
+from tests.servers.loop_thread import LoopThread
 
 HOP_BY_HOP = {"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"}
 
@@ -40,8 +39,8 @@ class Seen:
 Break = Callable[[Seen], Seen | Awaitable[Seen]]
 
 
-class BreakingProxy:
-    """Passes everything to a port on loopback, each answer through `breaks`; runs in a thread of its own.
+class BreakingProxy(LoopThread):
+    """Passes everything to a port on loopback, each answer through `breaks`.
 
     Args:
         port: of the real view.
@@ -50,27 +49,13 @@ class BreakingProxy:
     """
 
     def __init__(self, port: int, breaks: Break, request_headers: dict[str, str] | None = None) -> None:
+        super().__init__("breaking-proxy")
         self._behind = f"http://127.0.0.1:{port}"
         self._breaks = breaks
         self._request_headers = request_headers or {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="breaking-proxy", daemon=True)
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self.url = ""
-
-    def __enter__(self) -> BreakingProxy:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
 
     async def _start(self) -> None:
         self._session = aiohttp.ClientSession(auto_decompress=False)
@@ -88,10 +73,6 @@ class BreakingProxy:
             await self._session.close()
         if self._runner is not None:
             await self._runner.cleanup()
-        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
 
     async def _pass(self, request: web.Request) -> web.Response:
         assert self._session is not None

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import threading
-from types import TracebackType
 
+from tests.servers.loop_thread import LoopThread
 from tests.servers.ports import free_port
 
 PRODUCE, INIT_PRODUCER_ID, ADD_OFFSETS, END_TXN, TXN_OFFSET_COMMIT = 0, 22, 25, 26, 28
@@ -20,22 +19,21 @@ READ_BYTES = 1024 * 1024
 ANSWER_WITHIN_S = 0.5
 
 
-class Line:
-    """Listens on `port` from `__enter__` to `__exit__`, in a thread of its own.
+class Line(LoopThread):
+    """Listens on `port` from `__enter__` to `__exit__`.
 
     Attributes:
         lost: how many answers were lost, by the number of their request.
     """
 
     def __init__(self) -> None:
+        super().__init__("line")
         self.port = free_port()
         self.lost: dict[int, int] = {}
         self._to_port = 0
         self._losing: int | None = None
         self._is_cut = False
         self._writers: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="line", daemon=True)
         self._server: asyncio.Server | None = None
 
     def lead_to(self, port: int) -> None:
@@ -55,19 +53,6 @@ class Line:
         """Takes connections again."""
         self._is_cut = False
 
-    def __enter__(self) -> Line:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
     async def _start(self) -> None:
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
 
@@ -75,11 +60,6 @@ class Line:
         if self._server is not None:
             self._server.close()
         self._drop_all()
-        own = asyncio.current_task()
-        left = [task for task in asyncio.all_tasks() if task is not own]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
 
     def _drop_all(self) -> None:
         for writer in self._writers:
