@@ -7,9 +7,8 @@ committed at the end, so that a failure in between leaves nothing behind.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import aiokafka
@@ -20,6 +19,7 @@ from aiokafka.structs import TopicPartition
 from fraudstream.adapters.consumer_group import live_members
 from fraudstream.adapters.kafka_client import collected_log, kafka_arguments, unreachable
 from fraudstream.adapters.kafka_topics import check_topics
+from fraudstream.adapters.topic_reader import read_topic
 from fraudstream.agents.producers import Producers, group_by_partition
 from fraudstream.errors import BrokerError, Fenced, TopicError
 from fraudstream.settings import Settings
@@ -29,8 +29,6 @@ LONGEST_WRITE_S = 840.0
 """One transaction holds a whole partition; with the producers' own margin it stays below the broker's 15 minutes."""
 SEND_PROFILES = 1_000
 START_TIMEOUT_S = 15.0
-FETCH_TIMEOUT_MS = 500
-SILENT_AFTER_S = 30.0
 SAMPLED_KEYS = 200
 
 KeyAndRecord = tuple[bytes, bytes]
@@ -53,10 +51,9 @@ async def require_untouched(settings: Settings, bootstrap: str) -> None:
             f"expected no worker of the group {settings.app_id}, got {len(members)} ({', '.join(members)}): stop them "
             "all first, or set another APP_ID; one that was killed leaves the group after KAFKA_SESSION_TIMEOUT_S"
         )
-    async with _reader(settings, bootstrap) as reader:
-        await _require_no_profiles(settings, reader)
-        if settings.keying == "strict":
-            await _require_partitioner(settings, reader)
+    await _require_no_profiles(settings, bootstrap)
+    if settings.keying == "strict":
+        await _require_partitioner(settings, bootstrap)
 
 
 async def write_profiles(
@@ -128,34 +125,37 @@ async def _source_offsets(settings: Settings, reader: Any) -> dict[int, int]:
     return {tp.partition: int(firsts[tp] if committed[tp] is None else committed[tp]) for tp in sources}
 
 
-async def _require_no_profiles(settings: Settings, reader: Any) -> None:
+async def _require_no_profiles(settings: Settings, bootstrap: str) -> None:
     topic = changelog_topic(settings)
-    async for record in _records(reader, topic, settings.topic_partitions):
-        raise TopicError(
-            f"topic {topic}: expected no profiles, got one of {record.key!r} in partition {record.partition}: a worker "
-            "or an earlier backfill has written it, and merging would count transactions twice; to begin anew, stop "
-            "the workers, delete the topic, run `fraudstream topics create`, empty each DATA_DIR; or set another APP_ID"
-        )
+    async with aclosing(read_topic(settings, bootstrap, topic)) as records:
+        async for record in records:
+            raise TopicError(
+                f"topic {topic}: expected no profiles, got one of {record.key!r} in partition {record.partition}: a "
+                "worker or an earlier backfill has written it, and merging would count transactions twice; to begin "
+                "anew, stop the workers, delete the topic, run `fraudstream topics create`, empty each DATA_DIR; or "
+                "set another APP_ID"
+            )
 
 
-async def _require_partitioner(settings: Settings, reader: Any) -> None:
+async def _require_partitioner(settings: Settings, bootstrap: str) -> None:
     """A profile in another partition than its user's transactions would never be found."""
     topic, partitions = settings.transactions_topic, list(range(settings.topic_partitions))
     seen = 0
-    async for record in _records(reader, topic, len(partitions)):
-        if record.key is None:
-            continue
-        expected = int(_choose(record.key, partitions, partitions))
-        if expected != record.partition:
-            raise TopicError(
-                f"topic {topic}: expected keys in the partition that Kafka's default partitioner (murmur2) chooses, "
-                f"got key {record.key[:60]!r} in partition {record.partition} instead of {expected}: profiles would "
-                "wait where their users never come; let all producers use murmur2 (librdkafka: "
-                "partitioner=murmur2_random), on a new topic"
-            )
-        seen += 1
-        if seen >= SAMPLED_KEYS:
-            return
+    async with aclosing(read_topic(settings, bootstrap, topic)) as records:
+        async for record in records:
+            if record.key is None:
+                continue
+            expected = int(_choose(record.key, partitions, partitions))
+            if expected != record.partition:
+                raise TopicError(
+                    f"topic {topic}: expected keys in the partition that Kafka's default partitioner (murmur2) "
+                    f"chooses, got key {record.key[:60]!r} in partition {record.partition} instead of {expected}: "
+                    "profiles would wait where their users never come; let all producers use murmur2 (librdkafka: "
+                    "partitioner=murmur2_random), on a new topic"
+                )
+            seen += 1
+            if seen >= SAMPLED_KEYS:
+                return
 
 
 @asynccontextmanager
@@ -178,27 +178,3 @@ async def _reader(settings: Settings, bootstrap: str) -> AsyncIterator[Any]:
             raise BrokerError(unreachable(bootstrap, said[0] if said else str(error))) from None
         finally:
             await reader.stop()
-
-
-async def _records(reader: Any, topic: str, partitions: int) -> AsyncIterator[Any]:
-    """The committed records of a topic from its start to its end as it is now."""
-    assigned = [TopicPartition(topic, number) for number in range(partitions)]
-    reader.assign(assigned)
-    # A plain seek: the client's own reset to the end would undo seek_to_beginning.
-    firsts, ends = await reader.beginning_offsets(assigned), await reader.end_offsets(assigned)
-    for tp in assigned:
-        reader.seek(tp, firsts[tp])
-    waiting = {tp: ends[tp] for tp in assigned if ends[tp] > firsts[tp]}
-    heard_s = time.monotonic()
-    while waiting:
-        fetched = await reader.getmany(*waiting, timeout_ms=FETCH_TIMEOUT_MS)
-        for records in fetched.values():
-            for record in records:
-                yield record
-        # The position counts markers of transactions, which no reader ever sees.
-        left = {tp: end for tp, end in waiting.items() if await reader.position(tp) < end}
-        if fetched or len(left) < len(waiting):
-            heard_s = time.monotonic()
-        elif time.monotonic() - heard_s > SILENT_AFTER_S:
-            raise BrokerError(f"expected topic {topic} to be read, got nothing for {SILENT_AFTER_S:.0f} s")
-        waiting = left
