@@ -170,43 +170,15 @@ def create_app(
     """
     app = _faust_app(settings, bootstrap)
     app.settings, app.bootstrap = settings, bootstrap
-    detector = detector or load_detector(settings)
     app.metrics = Metrics()
-    app.metrics.observe_model(detector.model_version)
-    table = profile_table(app, settings.topic_partitions)
-    table.store.on_fault = stop_for_store
-    table.store.on_set_aside = lambda _partition: app.metrics.stores_damaged.inc()
-    app.profiles = Profiles(table.store, settings.profile_cache_size)
+    store = _keep_profiles(app)
     producers = Producers(settings, bootstrap)
-    app.scoring = Scoring(settings, detector, app.profiles, producers, BatchMetrics(app.metrics), observe)
-    app.sinks = Sinks(sinks, settings.sink_queue_verdicts, app.metrics)
-    if app.sinks:
-        app.scoring.on_verdicts_committed = app.sinks.offer
-    restore = ProfileRestore(settings, bootstrap, changelog_topic(settings), table.store)
-    standby = Standby(settings, bootstrap, changelog_topic(settings), table.store)
-    app.tables.restore, app.tables.standby = restore, standby
-    membership = Membership(settings)
-    app.reload = ModelReload(settings, app.scoring, app.metrics)
-    recorder = TransactionRecorder(settings, bootstrap)
+    _judge(app, detector or load_detector(settings), producers, observe, sinks)
     assignment = FaustAssignment(app, judged_topic(settings), producers)
     sources = WorkerProfiles(settings, app.profiles, assignment, CachedProfiles.of(settings, app.metrics))
-    rekeying = _rekeying(app)
-    app.worker = FraudWorker(
-        app, settings, sources, producers, restore, standby, app.scoring, app.reload, recorder, app.metrics, membership,
-        bootstrap, rekeying,
-    )  # fmt: skip
-    senders = [app.scoring, *((rekeying,) if rekeying is not None else ())]
-    app.outage = Outage(
-        senders,
-        membership,
-        app.worker.misses_source,
-        lambda: check_topics(settings, bootstrap, worker_topics(settings)),
-    )
-    app.scoring.lag = app.worker.lag
-    for sender in senders:
-        sender.on_fault = app.outage.begin_anew
-    app.metrics.before_text.append(app.worker.note_state)
-    app.cache_writer = _cache_writer(app, table.store, assignment)
+    membership = Membership(settings)
+    _employ(app, sources, producers, membership)
+    app.cache_writer = _cache_writer(app, store, assignment)
     transport.install(
         app,
         judged_topic(settings),
@@ -216,14 +188,69 @@ def create_app(
         membership=membership,
     )
     _declare_agent(app)
+    _mount_views(app, sources)
+    return app
+
+
+def _keep_profiles(app: FraudApp) -> ProfileStore:
+    """The table of profiles, and what fills its store from the changelog."""
+    table = profile_table(app, app.settings.topic_partitions)
+    table.store.on_fault = stop_for_store
+    table.store.on_set_aside = lambda _partition: app.metrics.stores_damaged.inc()
+    app.profiles = Profiles(table.store, app.settings.profile_cache_size)
+    app.tables.restore, app.tables.standby = (
+        make(app.settings, app.bootstrap, changelog_topic(app.settings), table.store)
+        for make in (ProfileRestore, Standby)
+    )
+    return table.store
+
+
+def _judge(
+    app: FraudApp,
+    detector: Detector,
+    producers: Producers,
+    observe: Callable[[Outcome], None] | None,
+    sinks: Iterable[Sink],
+) -> None:
+    """The judging, the model it judges by, and those who are shown what it commits."""
+    app.metrics.observe_model(detector.model_version)
+    app.scoring = Scoring(app.settings, detector, app.profiles, producers, BatchMetrics(app.metrics), observe)
+    app.reload = ModelReload(app.settings, app.scoring, app.metrics)
+    app.sinks = Sinks(sinks, app.settings.sink_queue_verdicts, app.metrics)
+    if app.sinks:
+        app.scoring.on_verdicts_committed = app.sinks.offer
+
+
+def _employ(app: FraudApp, sources: WorkerProfiles, producers: Producers, membership: Membership) -> None:
+    """The worker around the judging, and the watch over what it sends."""
+    settings, bootstrap = app.settings, app.bootstrap
+    rekeying = _rekeying(app)
+    app.worker = FraudWorker(
+        app, settings, sources, producers, app.tables.restore, app.tables.standby, app.scoring, app.reload,
+        TransactionRecorder(settings, bootstrap), app.metrics, membership, bootstrap, rekeying,
+    )  # fmt: skip
+    senders = [app.scoring, *((rekeying,) if rekeying is not None else ())]
+    app.outage = Outage(
+        senders,
+        membership,
+        app.worker.misses_source,
+        lambda: check_topics(settings, bootstrap, worker_topics(settings)),
+    )
+    for sender in senders:
+        sender.on_fault = app.outage.begin_anew
+    app.scoring.lag = app.worker.lag
+    app.metrics.before_text.append(app.worker.note_state)
+
+
+def _mount_views(app: FraudApp, sources: WorkerProfiles) -> None:
+    """The HTTP routes and the console."""
     mount(app.web.web_app, app.worker)
-    feed = LiveFeed(settings, app.worker.health)
+    feed = LiveFeed(app.settings, app.worker.health)
     app.scoring.watch = feed.observe
-    app.evidence = _evidence_store(settings)
+    app.evidence = _evidence_store(app.settings)
     app.lookup = Lookup(feed.recent, app.worker.profiles, app.evidence)
     mount_console(app.web.web_app, feed, app.lookup)
     sources.mount(app.web.web_app)
-    return app
 
 
 def _rekeying(app: FraudApp) -> Rekeying | None:
