@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import numba
 
 _PACKAGE = Path(__file__).parent
-_ROOMS = ("state", "features", "score")
+_ROOMS = ("state", "features", "score", "decide")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.decide.policy import Policy
-from fraudstream.decide.reasons import reasons_of
+from fraudstream.decide.reasons import reasons_of_rows
 from fraudstream.errors import FraudstreamError, ProfileError, RefusedInput
 from fraudstream.evidence import Header, evidence_headers, features_headers
 from fraudstream.features.engine import DUPLICATE, LATE, SEQUENCE_CATEGORY, Computed, ComputedRows, FeatureEngine
@@ -312,15 +312,19 @@ def say(detector: Detector, facts: Facts, computed: ComputedRows, scores: Scores
     thresholds = detector.policy.thresholds(computed.sequences[:, -1, SEQUENCE_CATEGORY])
     anomaly, flagged = scores.anomaly.round(_DIGITS).tolist(), scores.anomaly > thresholds
     reasons: list[tuple[Reason, ...]] = [()] * len(anomaly)
-    for at in np.flatnonzero(flagged).tolist():
-        reasons[at] = reasons_of(
-            anomaly[at],
-            facts.amounts[at],
-            computed.features[at],
-            scores.surprise[at],
-            scores.members[at].tolist(),
+    told = np.flatnonzero(flagged)
+    if len(told):
+        at = told.tolist()
+        found = reasons_of_rows(
+            [anomaly[row] for row in at],
+            [facts.amounts[row] for row in at],
+            computed.features[told],
+            scores.surprise[told],
+            scores.members[told],
             detector.weights,
         )
+        for row, why in zip(at, found, strict=True):
+            reasons[row] = why
     degraded: list[tuple[str, ...]] = [()] * len(anomaly)
     if scores.degraded or computed.failed:
         degraded = [scores.degraded_of(at) + computed.failed_of(at) for at in range(len(anomaly))]

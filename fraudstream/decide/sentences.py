@@ -35,7 +35,7 @@ _AGAINST_USER = frozenset({"echo_z_1d", "echo_ratio_1d", "echo_ratio_3d"})
 _TO_MEAN = index_of("amount_to_mean_lifetime")
 _TO_CATEGORY_MEAN = index_of("amount_to_category_mean_30d")
 _TAIL = index_of("amount_tail_category")
-_CATEGORY_Z = index_of("amount_z_category")
+CATEGORY_Z = index_of("amount_z_category")
 _KNOWN = index_of("lifetime_count")
 _AGE_DAYS = index_of("account_age_days")
 _SUM_24H = index_of("sum_24h")
@@ -45,13 +45,13 @@ _COUNT_7D = index_of("count_7d")
 _COUNT_1H = index_of("count_1h")
 _COUNT_30D = index_of("count_30d")
 _MERCHANT_VISITS = index_of("merchant_visits_30d")
-_CATEGORY_VISITS = index_of("category_visits_30d")
-_CATEGORY_RARITY = index_of("category_rarity")
+CATEGORY_VISITS = index_of("category_visits_30d")
+CATEGORY_RARITY = index_of("category_rarity")
 _DEVICE_VISITS = index_of("device_visits_30d")
-_DEVICE_USERS = index_of("device_users")
+DEVICE_USERS = index_of("device_users")
 _LOCATION_VISITS = index_of("location_visits_30d")
 _HOUR_RARITY = index_of("hour_rarity")
-_SMALL = index_of("small_burst_1h")
+SMALL = index_of("small_burst_1h")
 _SINCE_LAST = index_of("seconds_since_last")
 _DISTANCE = index_of("distance_km")
 _SPEED = index_of("speed_kmh")
@@ -87,7 +87,7 @@ def said_of(code: str, feature: Feature, amount: float, row: Row) -> Said:
 
 def has_category(row: Row) -> bool:
     """Whether the transaction names a category: without one both features of it are 0."""
-    return row[_CATEGORY_Z] != 0.0 or row[_CATEGORY_RARITY] != 0.0
+    return row[CATEGORY_Z] != 0.0 or row[CATEGORY_RARITY] != 0.0
 
 
 def said_of_feature(feature: Feature, amount: float, row: Row) -> Said:
@@ -136,7 +136,7 @@ def _for_user(_feature: Feature, amount: float, row: Row) -> Said:
 
 def _for_category(_feature: Feature, amount: float, row: Row) -> Said:
     text = f"Amount {amount:,.2f} {_how_high('for this category', 'its payments', row)}"
-    if row[_CATEGORY_VISITS]:
+    if row[CATEGORY_VISITS]:
         usual = round(_of_ratio(amount, row[_TO_CATEGORY_MEAN]), _CENTS)
         return Said(amount, CURRENCY, usual, f"{text}; this user usually pays {usual:,.2f} in it")
     anywhere = _usual_amount(amount, row)
@@ -182,7 +182,7 @@ def _velocity(_feature: Feature, _amount: float, row: Row) -> Said:
 
 
 def _card_testing(_feature: Feature, _amount: float, row: Row) -> Said:
-    small = row[_SMALL] + 1.0
+    small = row[SMALL] + 1.0
     text = f"{small:.0f} very small amounts within an hour, as when a stolen card is tested"
     return Said(small, IN_HOUR, None, text)
 
@@ -196,7 +196,7 @@ def _device(_feature: Feature, _amount: float, row: Row) -> Said:
 
 
 def _shared_device(_feature: Feature, _amount: float, row: Row) -> Said:
-    users = row[_DEVICE_USERS]
+    users = row[DEVICE_USERS]
     text = f"{_seen('with this device', row[_DEVICE_VISITS])}, but {users:.0f} others have used it"
     return Said(users, "users", None, text)
 
@@ -226,7 +226,7 @@ def _regular(_feature: Feature, _amount: float, row: Row) -> Said:
 
 
 def _category(_feature: Feature, _amount: float, row: Row) -> Said:
-    here, month = row[_CATEGORY_VISITS], row[_COUNT_30D]
+    here, month = row[CATEGORY_VISITS], row[_COUNT_30D]
     if not month:
         text = "This user made no payment in the last 30 days, so none in this category"
     elif not here and month == 1.0:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fraudstream.decide.attribution import attribute, member_shares
+from fraudstream.decide.attribution import CODE_NAMES, share_out
 from fraudstream.decide.codes import OTHER_SIGNALS
-from fraudstream.decide.reasons import choose, reasons_of
+from fraudstream.decide.reasons import reasons_of
 from fraudstream.features.catalogue import CATALOGUE, MODEL_INPUTS
+from tests.naive_reasons import attribute, choose, member_shares
 
 EXACT = 1e-9
 """Far below the millionth that is promised: only what adding up floats costs."""
@@ -51,6 +53,21 @@ def test_contributions_sum_to_the_score(
 
     told, rest = choose(score, list(parts), left_over)
     assert abs(sum(part.contribution for part in told) + rest - score) < EXACT
+
+    # Twice, so that nothing of one row is left in the next.
+    twice = [0, 0]
+    found = share_out(
+        np.array([score])[twice], np.array([members])[twice], weights, residual[None][twice], features[None][twice]
+    )
+    for at in twice:
+        assert found.signals[at] == len(parts)
+        assert found.told[at] == len(told)
+        assert [CODE_NAMES[code] for code in found.code[at, : len(told)]] == [part.code for part in told]
+        assert found.at[at, : len(told)].tolist() == [part.at for part in told]
+        assert found.contribution[at, : len(told)].tolist() == pytest.approx(
+            [part.contribution for part in told], rel=1e-12
+        )
+        assert found.rest[at] == pytest.approx(rest, rel=1e-9, abs=1e-12)
 
     reasons = reasons_of(score, 100.0, features, residual, members, weights)
     assert abs(sum(reason.contribution for reason in reasons) - round(score, 6)) < EXACT

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from fraudstream.decide import codes
-from fraudstream.decide.attribution import Part, attribute, member_shares
-from fraudstream.decide.reasons import MAX_REASONS, choose, explanation_of, reasons_of
+from fraudstream.decide.attribution import CODE_NAMES, share_out
+from fraudstream.decide.attribution_kernel import MAX_REASONS
+from fraudstream.decide.reasons import explanation_of, reasons_of
 from fraudstream.features.catalogue import FEATURE_NAMES, MODEL_INPUTS, index_of, model_inputs
 from fraudstream.score.calibration import say
 from fraudstream.verdict import Reason
@@ -43,23 +44,35 @@ def found_in(
 
 def shares(surprise: NDArray[np.float32], **values: float) -> dict[str, float]:
     """What each code has of a score of 1 without the LSTM."""
-    parts, _ = attribute(1.0, (0.99, 0.99, math.nan), WEIGHTS, surprise, features_with(**values).tolist())
-    return {part.code: part.contribution for part in parts}
+    features, members = features_with(**values)[None], np.array([(0.99, 0.99, math.nan)])
+    parts = share_out(np.ones(1), members, WEIGHTS, surprise[None], features)
+    told = int(parts.told[0])
+    return {
+        CODE_NAMES[code]: contribution
+        for code, contribution in zip(parts.code[0, :told].tolist(), parts.contribution[0, :told].tolist(), strict=True)
+    }
+
+
+def share_of_lstm(ranks: tuple[float, float, float], weights: tuple[float, float, float] = WEIGHTS) -> float:
+    """What the LSTM has of a score of 1."""
+    nothing, features = residuals()[None], features_with()[None]
+    parts = share_out(np.ones(1), np.array([ranks]), weights, nothing, features)
+    return float(parts.contribution[0, 0]) if parts.told[0] else 0.0
 
 
 def test_members_have_the_part_of_the_score_that_their_squared_say_has() -> None:
     ranks = (0.9, 0.99, 0.95)
     says = [say(rank) ** 2 * weight for rank, weight in zip(ranks, WEIGHTS, strict=True)]
-    assert member_shares(ranks, WEIGHTS) == pytest.approx([one / sum(says) for one in says])
-    assert member_shares((0.9, math.nan, 0.9), WEIGHTS) == pytest.approx([2 / 3, 0, 1 / 3])
-    assert member_shares((0.9, math.nan, math.nan), (0.0, 0.5, 0.5)) == [1.0, 0.0, 0.0]  # as the score does it
-    assert member_shares((0.0, 0.0, math.nan), WEIGHTS) == pytest.approx([0.5, 0.5, 0.0])
+    assert share_of_lstm(ranks) == pytest.approx(says[2] / sum(says))
+    assert share_of_lstm((0.9, math.nan, 0.9)) == pytest.approx(1 / 3)
+    assert share_of_lstm((math.nan, math.nan, 0.9), (0.5, 0.5, 0.0)) == 1.0  # as the score does it
+    assert share_of_lstm((0.0, 0.9, 0.9), (0.5, 0.0, 0.0)) == 0.0
 
 
 def test_contributions_are_the_residuals_parts_and_sum_to_the_rounded_score() -> None:
     ranks = (0.9, 0.99, 0.95)
     found = found_in(residuals(log_amount=2.0, amount_z=4.0, hour_rarity=2.0), ranks, hour_rarity=3.0)
-    of_sequence = member_shares(ranks, WEIGHTS)[2] * SCORE
+    of_sequence = share_of_lstm(ranks) * SCORE
     rest = SCORE - of_sequence
     assert {reason.code: reason.contribution for reason in found} == {
         "amount_for_user": pytest.approx(rest / 2, abs=2e-6),
@@ -80,10 +93,8 @@ def test_inputs_of_one_code_speak_with_one_voice_and_its_strongest_is_named() ->
 
 
 def test_the_leading_reason_is_of_the_strongest_subject_though_another_code_is_stronger() -> None:
-    parts = [Part("odd_hour", 0.4, 0), Part("large_amount", 0.2, 1), Part("amount_for_user", 0.3, 2)]
-    told, rest = choose(0.9, parts, 0.0)
-    assert [part.code for part in told] == ["amount_for_user", "odd_hour", "large_amount"]
-    assert rest == 0.0
+    found = found_in(residuals(hour_rarity=4.0, log_amount=2.0, amount_z=3.0), (0.99, 0.99, math.nan), hour_rarity=3.0)
+    assert [reason.code for reason in found] == ["amount_for_user", "odd_hour", "large_amount"]
 
 
 def test_what_is_not_told_is_the_last_reason() -> None:

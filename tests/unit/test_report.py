@@ -11,8 +11,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from fraudstream.decide.attribution_kernel import MAX_REASONS
 from fraudstream.decide.policy import Policy
-from fraudstream.decide.reasons import MAX_REASONS
 from fraudstream.training.campaign_findings import campaigns_of
 from fraudstream.training.evaluation import ENSEMBLE, METHODS, Difference, Evaluation
 from fraudstream.training.findings import find
