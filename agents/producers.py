@@ -152,11 +152,10 @@ class PartitionProducer:
         """
         async with self._asking():
             source = TopicPartition(self._source.topic, self.partition)
-            # Side by side: whichever of them fails, the transaction does not commit.
-            await asyncio.gather(
-                self._producer.send_offsets_to_transaction({source: next_offset}, self._source.group), *self._sent
-            )
+            # One after the other: beside the last writes the client's offsets made verdicts wait up to 0.3 s.
+            await asyncio.gather(*self._sent)
             self._sent.clear()
+            await self._producer.send_offsets_to_transaction({source: next_offset}, self._source.group)
             await self._producer.commit_transaction()
             self._opened_s = None
 

@@ -20,7 +20,7 @@ from fraudstream.agents.membership import Membership
 FETCH_WAIT_MS = 50
 """How long a broker may wait for records; Faust's fixed 1,500 ms would delay shutdown and the first record."""
 
-PACE_S = 0.008
+PACE_S = 0.005
 """Least time between two fetches: at a low rate a few records come together instead of one by one."""
 
 BACKLOG_POLL_S = 0.02
