@@ -39,7 +39,7 @@ PARTS: Mapping[str, str] = {
     "autoencoder, with the ranks of its inputs": r"Autoencoder\.score ",
     "lstm": r"Lstm\.score ",
     "ranks and the ensemble's score": r"Ensemble\.|Prepared\.score ",
-    "reasons of flagged transactions": r"reasons_of ",
+    "reasons of flagged transactions": r"reasons_of_rows ",
     "verdicts as JSON": r"encoded \(fraudstream/verdict_lines",
     "decode": r"decode \(fraudstream/intake",
     "profiles looked up, transactions packed": r"with_profiles ",
