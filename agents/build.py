@@ -224,19 +224,17 @@ def _judge(
 def _employ(app: FraudApp, sources: WorkerProfiles, producers: Producers, membership: Membership) -> None:
     """The worker around the judging, and the watch over what it sends."""
     settings, bootstrap = app.settings, app.bootstrap
-    rekeying = _rekeying(app)
     app.worker = FraudWorker(
         app, settings, sources, producers, app.tables.restore, app.tables.standby, app.scoring, app.reload,
-        TransactionRecorder(settings, bootstrap), app.metrics, membership, bootstrap, rekeying,
+        TransactionRecorder(settings, bootstrap), app.metrics, membership, bootstrap, _rekeying(app),
     )  # fmt: skip
-    senders = [app.scoring, *((rekeying,) if rekeying is not None else ())]
     app.outage = Outage(
-        senders,
+        app.worker.senders,
         membership,
         app.worker.misses_source,
         lambda: check_topics(settings, bootstrap, worker_topics(settings)),
     )
-    for sender in senders:
+    for sender in app.worker.senders:
         sender.on_fault = app.outage.begin_anew
     app.scoring.lag = app.worker.lag
     app.metrics.before_text.append(app.worker.note_state)

@@ -36,7 +36,10 @@ class Sender(Protocol):
     Attributes:
         producers: that send.
         is_lost: what was not committed is dropped, and everything that comes is, until partitions are taken over again.
+        on_fault: is told of a fault after which nothing was committed.
     """
+
+    on_fault: Callable[[Exception], None]
 
     @property
     def producers(self) -> Producers: ...

@@ -43,6 +43,7 @@ class FraudWorker:
 
     Attributes:
         settings, metrics, profiles, recorder, answers: as `fraudstream.web.service.Service` wants them.
+        senders: the judging, and the re-keying where there is one.
     """
 
     answers: AnswerStore | None = None
@@ -75,7 +76,7 @@ class FraudWorker:
         self._reload = reload
         self._membership = membership
         self._rekeying = rekeying
-        self._senders: list[Sender] = [scoring, *((rekeying,) if rekeying is not None else ())]
+        self.senders: list[Sender] = [scoring, *((rekeying,) if rekeying is not None else ())]
         self._has_assignment = False
         self._liveness = Liveness(settings.liveness_stall_s, self._work, lambda: broker_answers(settings, bootstrap))
 
@@ -176,7 +177,7 @@ class FraudWorker:
         return None
 
     def _is_lost(self) -> bool:
-        return any(sender.is_lost for sender in self._senders)
+        return any(sender.is_lost for sender in self.senders)
 
     def _unread(self) -> int:
         topic, partitions = judged_topic(self.settings), self._producers.partitions()
@@ -200,7 +201,7 @@ class FraudWorker:
             yield f"no word from Kafka's group coordinator for {self._membership.silent_s():.0f} s"
         if self._is_lost():
             yield "a transaction was lost: joining the consumer group again, to go on from the last checkpoint"
-        waiting_s = max(sender.producers.waiting_s() for sender in self._senders)
+        waiting_s = max(sender.producers.waiting_s() for sender in self.senders)
         if waiting_s > WAITS_AFTER_S:
             yield f"Kafka has taken nothing for {waiting_s:.0f} s"
         if not self._producers.partitions():

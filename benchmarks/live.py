@@ -25,10 +25,9 @@ from benchmarks.records import DATA_SET
 from fraudstream.adapters import metric_catalogue as metrics
 from fraudstream.adapters.kafka_topics import create_topics
 from fraudstream.settings import Settings
-from fraudstream.worker_process import WorkerProcess
+from fraudstream.worker_process import WorkerProcess, end_process
 from tests.worker import ask
 
-STOP_TIMEOUT_S = 10.0
 FLOWS_WITHIN_S = 60.0
 POLL_S = 0.1
 
@@ -86,13 +85,8 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._process is not None:
+            end_process(self._process)
 
     @property
     def is_running(self) -> bool:

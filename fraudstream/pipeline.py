@@ -105,7 +105,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A micro-batch up to its features; what is left of its way needs no profile.
+    """A micro-batch up to its features, half of its way.
 
     Attributes:
         batch: the accepted transactions.
@@ -119,7 +119,7 @@ class Prepared:
     dead_letters: list[DeadLetter]
 
     def score(self, detector: Detector) -> Scores | None:
-        """What the models say; touches nothing that a later batch does, so it may run in another thread.
+        """What the models say.
 
         Raises:
             ModelError: no model is left to score with.
@@ -153,7 +153,10 @@ def process(
 def prepare(
     detector: Detector, records: Sequence[SourceRecord], load: LoadProfile, done: StageDone = _nobody
 ) -> Prepared:
-    """The first half of `process`: decodes, loads profiles, computes features; the next batch may begin behind it."""
+    """The first half of `process`: decodes, loads profiles, computes features.
+
+    Whoever must not hold an event loop for the whole of it pauses between `Prepared.score` and `conclude`.
+    """
     decoded, dead_letters = decode(records)
     done("decode")
     batch, profiles, unreadable = with_profiles(decoded, load)

@@ -60,14 +60,14 @@ class VerdictColumns:
 
 def verdicts_of(columns: VerdictColumns) -> Iterator[Verdict]:
     """The verdicts as objects."""
-    for at, reasons in enumerate(columns.reasons):
+    for at, (reasons, anomaly_type) in enumerate(zip(columns.reasons, columns.types(), strict=True)):
         yield Verdict(
             transaction_id=columns.transaction_ids[at],
             user_id=columns.user_ids[at],
             anomaly_score=columns.anomaly[at],
-            anomaly_type=reasons[0].code if reasons else NORMAL,
+            anomaly_type=anomaly_type,
             confidence=columns.confidence[at],
-            explanation=explanation_of(reasons) if reasons else NOTHING_FOUND,
+            explanation=explanation_of(reasons),
             flagged=columns.flagged[at],
             threshold=columns.thresholds[at],
             reasons=reasons,
@@ -129,12 +129,13 @@ def _judged(columns: VerdictColumns) -> tuple[list[str], list[str]]:
     }
     judged = [_NORMAL] * len(columns.reasons)
     told = [nothing[threshold] for threshold in columns.thresholds]
+    types = columns.types()
     for at, flagged in enumerate(columns.flagged):
         if flagged or columns.reasons[at]:
             reasons, threshold = columns.reasons[at], threshold_of[columns.thresholds[at]]
-            judged[at] = f'"anomaly_type":{_text(reasons[0].code if reasons else NORMAL)},"confidence":'
+            judged[at] = f'"anomaly_type":{_text(types[at])},"confidence":'
             told[at] = (
-                f'"explanation":{_text(explanation_of(reasons) if reasons else NOTHING_FOUND)},'
+                f'"explanation":{_text(explanation_of(reasons))},'
                 f'"flagged":{_text(flagged)},"threshold":{threshold},"reasons":{_text(reasons)}'
             )
     return judged, told

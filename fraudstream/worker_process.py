@@ -27,6 +27,18 @@ class WorkerDiedError(FraudstreamError):
     """The worker process ended, or never became ready; the text holds its last lines."""
 
 
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process in order, or by force where that takes too long."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class WorkerProcess:
     """A worker from `start` to `stop`, or as a context manager.
 
@@ -110,13 +122,7 @@ class WorkerProcess:
         """Ends the process in order, or by force when that takes too long."""
         if self._process is None:
             return
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        end_process(self._process)
         self._process = None
 
     def kill(self) -> None:

@@ -17,7 +17,6 @@ from fraudstream.errors import DataFileError
 from fraudstream.features.catalogue import FEATURE_NAMES
 from fraudstream.score.ensemble import MEMBERS
 from fraudstream.training.judge import JudgedRows
-from fraudstream.verdict import NOTHING_FOUND
 from fraudstream.verdict_lines import VerdictColumns, encoded
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -109,7 +108,7 @@ def _columns(verdicts: VerdictColumns) -> dict[str, Any]:
         "confidence": verdicts.confidence,
         "flagged": verdicts.flagged,
         "threshold": verdicts.thresholds,
-        "explanation": [explanation_of(reasons) if reasons else NOTHING_FOUND for reasons in verdicts.reasons],
+        "explanation": list(map(explanation_of, verdicts.reasons)),
         # A member that failed has no rank: NaN is nothing.
         **{name: pa.array(ranks, from_pandas=True) for name, ranks in zip(MEMBERS, members, strict=True)},
         "late": verdicts.late,

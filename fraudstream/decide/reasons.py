@@ -16,7 +16,7 @@ from fraudstream.decide.attribution_kernel import LSTM, SEQUENCE_AT
 from fraudstream.decide.codes import OTHER_SIGNALS
 from fraudstream.decide.sentences import said_of, said_of_feature, said_of_sequence
 from fraudstream.features.catalogue import MODEL_INPUTS
-from fraudstream.verdict import Reason
+from fraudstream.verdict import NOTHING_FOUND, Reason
 
 DIGITS = 6
 """Of contributions, as of the score that they sum to."""
@@ -76,7 +76,9 @@ def reasons_of(
 
 
 def explanation_of(reasons: Sequence[Reason]) -> str:
-    """All reasons in one line; the rest only where it is all there is."""
+    """All reasons in one line; the rest only where it is all there is. Without any, that nothing was found."""
+    if not reasons:
+        return NOTHING_FOUND
     return "; ".join(reason.text for reason in reasons if reason.feature != REST_FEATURE) or reasons[0].text
 
 
