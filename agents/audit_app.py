@@ -153,6 +153,7 @@ def create_audit_app(settings: Settings, bootstrap: str) -> AuditApp:
     transport.install(
         app,
         settings.verdicts_topic,
+        whole_batches=False,
         commits_in_transaction=False,
         before_assigned=_nothing_to_fence,
         before_empty=app.settle,

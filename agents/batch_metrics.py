@@ -84,7 +84,7 @@ class BatchMetrics:
         if computed is None or scores is None:
             return
         metrics.verdicts.inc(len(outcome.verdicts))
-        for kind, number in Counter([verdict.anomaly_type for verdict in outcome.alerts]).items():
+        for kind, number in Counter(outcome.verdicts.types.values()).items():
             metrics.alerts.labels(kind).inc(number)
         status = np.bincount(computed.status, minlength=DUPLICATE + 1)
         metrics.late.inc(int(status[LATE]))

@@ -182,6 +182,7 @@ def create_app(
     transport.install(
         app,
         judged_topic(settings),
+        whole_batches=True,
         commits_in_transaction=not embedded,
         before_assigned=app.worker.fence,
         before_empty=app.settle,

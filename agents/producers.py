@@ -15,7 +15,7 @@ from aiokafka.errors import IllegalOperation, InvalidTimestampError, KafkaError,
 from aiokafka.structs import TopicPartition
 
 from fraudstream.adapters.kafka_client import kafka_arguments
-from fraudstream.adapters.record_batches import Record, record_batches
+from fraudstream.adapters.record_batches import PackedBatch, Record, record_batches
 from fraudstream.dead_letter import CUT_HEADER, DeadLetter
 from fraudstream.errors import BrokerError, Fenced, said
 from fraudstream.settings import Settings
@@ -103,6 +103,14 @@ class PartitionProducer:
         records = ((key, value, None, headers) for key, value, headers in messages)
         return await self.send_to(topic, self.partition, records)
 
+    async def send_batch(self, topic: str, batch: PackedBatch) -> None:
+        """Sends a batch to this partition's number; it is awaited by `commit`.
+
+        Raises:
+            Fenced, BrokerError: as for `send_to`.
+        """
+        await self._send_batches(topic, self.partition, (batch,))
+
     async def send_to(self, topic: str, partition: int, records: Iterable[Record]) -> list[asyncio.Future[Any]]:
         """The same to any partition, with times.
 
@@ -110,6 +118,9 @@ class PartitionProducer:
             Fenced: another worker owns the source partition.
             BrokerError: the broker refuses, or has ended the transaction.
         """
+        return await self._send_batches(topic, partition, record_batches(self._producer, records))
+
+    async def _send_batches(self, topic: str, partition: int, batches: Sequence[Any]) -> list[asyncio.Future[Any]]:
         async with self._asking():
             if self._opened_s is None:
                 await self._producer.begin_transaction()
@@ -117,12 +128,11 @@ class PartitionProducer:
                 if self._source.ends_in is not None:  # that partition joins it in the request of the first
                     last = TopicPartition(self._source.ends_in, self.partition)
                     self._producer._txn_manager.maybe_add_partition_to_txn(last)
-            batches = record_batches(self._producer, records)
-            futures = [await self._send_batch(batch, topic, partition) for batch in batches]
+            futures = [await self._sent_batch(batch, topic, partition) for batch in batches]
         self._sent += futures
         return futures
 
-    async def _send_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
+    async def _sent_batch(self, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
         while True:
             try:
                 future: asyncio.Future[Any] = await self._producer.send_batch(batch, topic, partition=partition)

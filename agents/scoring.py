@@ -11,23 +11,30 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, Protocol
 
+import numpy as np
+
+from fraudstream.adapters.record_batches import packed_batches
 from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
 from fraudstream.agents.fatal import EXIT_FAULT, EXIT_FENCED, stop_process
-from fraudstream.agents.producers import Message, Producers, dead_letter_message, group_by_partition
+from fraudstream.agents.producers import (
+    BATCH_BYTES,
+    PartitionProducer,
+    Producers,
+    dead_letter_message,
+    group_by_partition,
+)
 from fraudstream.agents.slices import Slices
+from fraudstream.emitted import Emitted
 from fraudstream.errors import Fenced
-from fraudstream.pipeline import Detector, Emitted, Outcome, conclude, prepare
+from fraudstream.pipeline import Detector, Outcome, conclude, prepare
 from fraudstream.settings import Settings
 from fraudstream.tables.profiles import Profiles
 from fraudstream.topics import changelog_topic
+from fraudstream.wire.records import BatchReader
 
 log = logging.getLogger(__name__)
-
-_PARTITION = attrgetter("partition")
 
 LOOP_TURNS = 6
 """A request takes several turns of the loop (accept, read, handle, write): all of them in one pause."""
@@ -38,7 +45,7 @@ BACKLOG_INTERVAL_S = 1.0
 
 
 class Event(Protocol):
-    """A Faust event that carries a chunk."""
+    """A Faust event that carries what was fetched of a partition."""
 
     @property
     def message(self) -> Any: ...
@@ -136,8 +143,7 @@ class Scoring:
         self.on_fault(error)
 
     async def _take(self, events: Sequence[Event]) -> None:
-        records = [record for event in events for record in event.value]
-        for part in self._slices.of(records):
+        for part in self._slices.of(BatchReader([batch for event in events for batch in event.value])):
             clock = StageClock()
             prepared = prepare(self.detector, part, self._profiles.load, clock.done)
             self._profiles.put(prepared.profiles)
@@ -161,12 +167,12 @@ class Scoring:
             self._metrics.observe_stages(clock)
             await _let_others(clock)
             self._slices.learn(len(part), clock.held_s)
+            self.processed += len(part)
         for event in events:
             self._events.append(event)
             self._next_offsets[event.message.partition] = event.message.offset + 1
             self.judged_ms[event.message.partition] = event.value[-1].timestamp
         self.positions.update(self._next_offsets)
-        self.processed += len(records)
 
     def _show(self, outcome: Outcome, took_s: float) -> None:
         """Shows a batch to whoever watches; that must never stop what is watched."""
@@ -179,22 +185,22 @@ class Scoring:
             self.watch = None
 
     async def _send(self, outcome: Outcome) -> None:
-        alerts = outcome.verdicts if self._settings.alert_on_all else outcome.alerts
-        # What was fetched of a partition lies together, so each run is nearly always all that there is of it.
-        for partition, verdicts in groupby(outcome.verdicts, _PARTITION):
-            messages: list[Message] = [(each.key, each.value, each.headers) for each in verdicts]
-            await self._send_to(partition, self._settings.verdicts_topic, messages)
-        for partition, verdicts in groupby(alerts, _PARTITION):
-            without_evidence: list[Message] = [(each.key, each.value, []) for each in verdicts]
-            await self._send_to(partition, self._settings.alerts_topic, without_evidence)
+        verdicts = outcome.verdicts
+        everyone = np.arange(len(verdicts))
+        alerts = everyone if self._settings.alert_on_all else np.flatnonzero(verdicts.flagged)
+        topics = ((self._settings.verdicts_topic, everyone, True), (self._settings.alerts_topic, alerts, False))
+        for topic, rows, with_evidence in topics:
+            batches = packed_batches(verdicts, rows, BATCH_BYTES, with_evidence=with_evidence, is_transactional=True)
+            for batch in batches:
+                await self._producer_of(batch.partition).send_batch(topic, batch)
         letters = group_by_partition((letter.partition, dead_letter_message(letter)) for letter in outcome.dead_letters)
         for partition, refused in letters.items():
-            await self._send_to(partition, self._settings.dead_letters_topic, refused)
+            await self._producer_of(partition).send(self._settings.dead_letters_topic, refused)
 
-    async def _send_to(self, partition: int, topic: str, messages: list[Message]) -> None:
+    def _producer_of(self, partition: int) -> PartitionProducer:
         if partition not in self.producers.owned():
             raise Fenced(f"partition {partition} was taken away while its transactions were judged")
-        await self.producers[partition].send(topic, messages)
+        return self.producers[partition]
 
     async def swap(self, detector: Detector) -> None:
         """Judges with another detector from the next batch on; what is judged now ends with the old one."""

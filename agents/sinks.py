@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.emitted import Emitted
 from fraudstream.errors import SettingsError
-from fraudstream.pipeline import Emitted
 from fraudstream.verdict import Verdict, decode_verdict
 
 log = logging.getLogger(__name__)

@@ -6,13 +6,22 @@ transaction, so a slice is as large as the time allows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
 
 LARGEST, SMALLEST = 512, 64
 """Records. More than the largest saves nothing more; a machine that needs longer for the smallest is too slow."""
 
 HELD_S = 0.008
+
+Part_co = TypeVar("Part_co", covariant=True)
+
+
+class Source(Protocol[Part_co]):
+    """What can be read some records at a time."""
+
+    def is_at_end(self) -> bool: ...
+    def read(self, most: int) -> Part_co: ...
 
 
 class Slices:
@@ -25,13 +34,10 @@ class Slices:
     def __init__(self) -> None:
         self.records = LARGEST
 
-    def of(self, records: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        """The records in slices; how long the one before took decides how large the next one is."""
-        at = 0
-        while at < len(records):
-            part = records[at : at + self.records]
-            at += len(part)
-            yield part
+    def of(self, source: Source[Part_co]) -> Iterator[Part_co]:
+        """What there is to read in slices; how long the one before took decides how large the next one is."""
+        while not source.is_at_end():
+            yield source.read(self.records)
 
     def learn(self, judged: int, held_s: float) -> None:
         """A slice of so many records has held the loop for so long.

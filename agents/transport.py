@@ -15,6 +15,7 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from fraudstream.agents.fetched_batches import fetch_whole
 from fraudstream.agents.membership import Membership
 
 FETCH_WAIT_MS = 50
@@ -32,7 +33,7 @@ PartitionsHook = Callable[[set[TP]], Awaitable[None]]
 
 
 class Chunk:
-    """Stands where a client's record would; `value` is the list of records."""
+    """Stands where a client's record would; `value` is the list of records, or of whole batches."""
 
     __slots__ = ("offset", "partition", "timestamp", "topic", "value")
     timestamp_type = 0
@@ -68,6 +69,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         owner, client = cast(ChunkConsumer, self.consumer), cast(Any, self._consumer)
         owner.membership.watch(client._coordinator)
+        if owner.whole_batches:
+            fetch_whole(client, owner.chunked_topic)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -83,6 +86,7 @@ class ChunkConsumer(driver.Consumer):
     """
 
     chunked_topic: ClassVar[str]
+    whole_batches: ClassVar[bool]
     commits_in_transaction: ClassVar[bool]
     before_assigned: ClassVar[PartitionsHook]
     before_empty: ClassVar[Callable[[], Awaitable[None]]]
@@ -274,17 +278,19 @@ def install(
     app: faust.App,
     topic: str,
     *,
+    whole_batches: bool,
     commits_in_transaction: bool,
     before_assigned: PartitionsHook,
     before_empty: Callable[[], Awaitable[None]],
     membership: Membership,
 ) -> None:
-    """Gives an app a chunked transport for one topic."""
+    """Gives an app a chunked transport for one topic; `whole_batches`: of a `FetchedBatch` each, not of records."""
     consumer = type(
         "Consumer",
         (ChunkConsumer,),
         {
             "chunked_topic": topic,
+            "whole_batches": whole_batches,
             "commits_in_transaction": commits_in_transaction,
             "before_assigned": staticmethod(before_assigned),
             "before_empty": staticmethod(before_empty),

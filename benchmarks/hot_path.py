@@ -12,30 +12,32 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
 from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.structs import ConsumerRecord
 
 from benchmarks.cases import PARTITIONS
 from benchmarks.circumstances import measured_on
 from benchmarks.records import load_records
 from fraudstream.adapters.metrics import Metrics
-from fraudstream.adapters.record_batches import record_batches
 from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
-from fraudstream.agents.producers import BATCH_BYTES, Message, PartitionProducer, Producers
+from fraudstream.agents.producers import BATCH_BYTES, PartitionProducer, Producers
 from fraudstream.agents.scoring import Scoring
+from fraudstream.agents.slices import LARGEST
 from fraudstream.detector import load_detector, warm_up
 from fraudstream.machine import this_machine
 from fraudstream.pipeline import process
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
 from fraudstream.tables.profiles import Profiles
+from fraudstream.wire.records import BatchReader, FetchedBatch, Record
+from tests.fetched import fetched_batch
 
 SIZES = (4, 32, 512)
 STAGES = ("decode", "load", "features", "score", "decide", "send", "observe")
@@ -67,16 +69,21 @@ def main() -> int:
     return 0
 
 
-def records_of(count: int) -> list[Any]:
-    """Messages as the client gives them, in partitions by user, in the order of event time."""
+def records_of(count: int) -> list[Record]:
+    """Messages in partitions by user, in the order of event time."""
     ends = [0] * PARTITIONS
     records = []
     for key, value in load_records(count).messages:
         partition = sum(key) % PARTITIONS
-        position = ("transactions", partition, ends[partition], 1_900_000_000_000, 0)
-        records.append(ConsumerRecord(*position, key, value, None, len(key), len(value), ()))
+        records.append(Record("transactions", partition, ends[partition], 1_900_000_000_000, key, value))
         ends[partition] += 1
     return records
+
+
+def fetched(records: Sequence[Record]) -> list[FetchedBatch]:
+    """The same as a worker is given them: what was fetched of a partition is one batch."""
+    by_partition = groupby(sorted(records, key=attrgetter("partition")), attrgetter("partition"))
+    return [fetched_batch(list(of_one)) for _, of_one in by_partition]
 
 
 class HotPath:
@@ -92,17 +99,16 @@ class HotPath:
         self._clock_ns = median(time.process_time_ns() - time.process_time_ns() for _ in range(1000)) * -1
         self._scoring = Scoring(settings, self._detector, self._profiles, producers, self._metrics)
 
-    def run(self, records: list[Any], size: int) -> dict[str, float]:
+    def run(self, records: list[Record], size: int) -> dict[str, float]:
         """Judges the records; profiles stay as they were, so that each round does the same. µs an event by stage."""
         taken_ns = dict.fromkeys(STAGES, 0.0)
         for at in range(0, len(records), size):
-            # A worker's batch is a few chunks, and what was fetched of a partition is one of them.
-            self._batch(sorted(records[at : at + size], key=attrgetter("partition")), taken_ns)
+            self._batch(fetched(records[at : at + size]), taken_ns)
         self._metrics.begin_commit()
         self._metrics.end_commit(0.1)
         return {stage: ns / 1000.0 / len(records) for stage, ns in taken_ns.items()}
 
-    def _batch(self, part: list[Any], taken_ns: dict[str, float]) -> None:
+    def _batch(self, batches: list[FetchedBatch], taken_ns: dict[str, float]) -> None:
         since_ns = time.process_time_ns()
 
         def done(stage: str) -> None:
@@ -112,6 +118,7 @@ class HotPath:
             since_ns = now_ns
 
         clock = StageClock()
+        part = BatchReader(batches).read(LARGEST)
         outcome = process(self._detector, part, self._profiles.load, done)
         self._profiles.put(outcome.profiles)
         done("decide")
@@ -155,8 +162,8 @@ class _Builders:
 
 
 class _Builder(PartitionProducer):
-    async def send(self, _topic: str, messages: Iterable[Message]) -> list[Any]:
-        for batch in record_batches(self._producer, ((key, value, None, headers) for key, value, headers in messages)):
+    async def _send_batches(self, _topic: str, _partition: int, batches: Sequence[Any]) -> list[Any]:
+        for batch in batches:
             batch._build()
         return []
 

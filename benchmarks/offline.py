@@ -184,8 +184,8 @@ def _training(history: History) -> Result:
 
 def _flagged(detector: Detector, history: History) -> float:
     """Share of the rows whose reasons have to be found."""
-    flags = [flag for _, judged in judge(detector, history) for flag in judged.verdicts.flagged]
-    return sum(flags) / max(len(flags), 1)
+    flags = [flag for _, judged in judge(detector, history) for flag in judged.verdicts.flagged.tolist()]
+    return float(sum(flags) / max(len(flags), 1))
 
 
 def _row(result: Result) -> str:

@@ -18,7 +18,9 @@ from typing import Any, TypeVar, cast
 import numba
 
 _PACKAGE = Path(__file__).parent
-_ROOMS = ("state", "features", "score", "decide")
+_ROOMS = ("state", "features", "score", "decide", "wire")
+_LIMITS = "transaction.py"
+"""Outside the rooms, but kernels take constants from it."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -28,7 +30,11 @@ Int = Any
 
 def _source_hash() -> str:
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in (Path(__file__), *(path for room in _ROOMS for path in sorted((_PACKAGE / room).glob("*.py")))):
+    for path in (
+        Path(__file__),
+        _PACKAGE / _LIMITS,
+        *(path for room in _ROOMS for path in sorted((_PACKAGE / room).glob("*.py"))),
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -55,3 +61,9 @@ def compiled(function: Function) -> Function:
 def vectorised(function: Function) -> Function:
     """As `compiled`, but what is divided by zero is infinite or no number: a check for it would keep vectors out."""
     return cast(Function, numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function))
+
+
+def inlined(function: Function) -> Function:
+    """As `compiled`, for what is called many times a row: it becomes a part of each caller, because a call that hands
+    an array on costs as much as ten steps."""
+    return cast(Function, numba.njit(cache=True, nogil=True, fastmath=False, forceinline=True)(function))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import time
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from fraudstream.decide.policy import Policy
 from fraudstream.errors import SettingsError
@@ -16,9 +19,13 @@ from fraudstream.score.registry import Registry
 from fraudstream.score.scorer import Scorer, find_scorer
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY
+from fraudstream.wire.records import BatchReader, FetchedBatch
 
 COLLECTOR_THRESHOLDS = (50_000, 20, 100)
 """A batch makes thousands of objects that live until it is sent; looking for cycles among them every 700 finds none."""
+
+_OF_ALL = 1.5
+"""A share with which every score lies above the threshold."""
 
 
 def model_directory(settings: Settings) -> Path:
@@ -91,7 +98,24 @@ def try_out(detector: Detector) -> None:
         ModelError: scores depend on the batch on this machine.
     """
     detector.ensemble.warm_up()
-    process(detector, [_Probe()], lambda _partition, _key: EMPTY)
+    # There and back again: a verdict with its reasons, as a batch, and messages out of such a batch.
+    flagging = replace(detector, policy=Policy(contamination=_OF_ALL))
+    verdicts = process(flagging, [_Probe()], lambda _partition, _key: EMPTY).verdicts
+    ((partition, count, data),) = verdicts.batches(np.arange(1), 0, 0, with_evidence=True)
+    came = _Probe()
+    fetched = FetchedBatch(
+        topic=came.topic,
+        partition=partition,
+        offset=came.offset,
+        timestamp=came.timestamp,
+        data=data,
+        count=count,
+        first_offset=came.offset,
+        first_time_ms=came.timestamp,
+        is_append_time=True,
+        least_offset=came.offset,
+    )
+    process(detector, BatchReader([fetched]).read(count), lambda _partition, _key: EMPTY)
 
 
 def time_predictions(detector: Detector, seconds: float) -> list[float]:

@@ -46,7 +46,7 @@ class Evidence:
     Attributes:
         verdict: JSON, byte for byte as it was sent.
         transaction: JSON, byte for byte as it came.
-        features: as `features_header` gives them.
+        features: as one of `features_headers`.
         chain: None where it was not kept in a chain.
     """
 
@@ -78,11 +78,9 @@ class EvidenceStore(Protocol):
         ...
 
 
-def features_headers(features: NDArray[np.float32]) -> list[bytes]:
-    """The header of each row (n, len(CATALOGUE)); one copy for all, because a copy for each would cost the most."""
-    width = features.shape[1] * _WIRE.itemsize
-    whole = np.ascontiguousarray(features, _WIRE).tobytes()
-    return [whole[at : at + width] for at in range(0, len(whole), width)]
+def features_headers(features: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The header of each row of (n, len(CATALOGUE)), as (n, bytes)."""
+    return np.ascontiguousarray(features, _WIRE).view(np.uint8)
 
 
 def features_of(header: bytes) -> NDArray[np.float32]:

@@ -8,14 +8,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import repeat
 from typing import Annotated, Any
 
 import msgspec
-from msgspec.structs import astuple
 
 from fraudstream.errors import RefusedInput
 
@@ -132,8 +129,6 @@ _FIELDS = {
     "currency": _Field((str,), "a code of 3 letters (ISO 4217)"),
 }
 _REQUIRED = ("transaction_id", "user_id", "amount", "merchant")
-_LATITUDE, _LONGITUDE = (tuple(_FIELDS).index(name) for name in ("latitude", "longitude"))
-_OPTIONAL = tuple(name for name in _FIELDS if name not in _REQUIRED)
 
 _SHOWN_CHARS = 60
 _ERROR_FIELD = re.compile(r"`\$\.(\w+)`")
@@ -164,28 +159,6 @@ def decode_transaction(data: bytes | None) -> Transaction:
         absent = "latitude" if transaction.latitude is None else "longitude"
         raise RefusedInput("missing_field", f"{absent}: expected together with its other half, the field is missing")
     return transaction
-
-
-def decode_transactions(values: Sequence[bytes | None]) -> list[Transaction] | None:
-    """All of a batch, in a fraction of the time; None where one of them is refused or needs a closer look.
-
-    Then ask `decode_transaction` of each: it accepts whatever this accepts, and makes the same of it.
-    """
-    given = [value for value in values if value is not None]
-    try:
-        transactions = [_decode(value) for value in given]
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        return None
-    rows = list(map(astuple, transactions))
-    text = b"".join(given)
-    is_plain = (
-        len(given) == len(values)
-        and list(map(bytes.count, given, repeat(b'":'))) == [len(_FIELDS) - row.count(None) for row in rows]
-        and b"\\" not in text
-        and b"\x7f" not in text
-        and all((row[_LATITUDE] is None) is (row[_LONGITUDE] is None) for row in rows)
-    )
-    return transactions if is_plain else None
 
 
 def _fields_set(transaction: Transaction) -> int:

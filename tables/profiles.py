@@ -60,12 +60,15 @@ class Profiles:
     def load(self, partition: int, key: bytes) -> bytes:
         """The current record of a user, `EMPTY` if there is none."""
         user = (partition, key)
-        for layer in (self._dirty, self._committing):
-            if user in layer:
-                return layer[user]
-        if user in self._cache:
+        record = self._dirty.get(user)
+        if record is None:
+            record = self._committing.get(user)
+        if record is not None:
+            return record
+        record = self._cache.get(user)
+        if record is not None:
             self._cache.move_to_end(user)
-            return self._cache[user]
+            return record
         record = self._store.read(partition, key) or EMPTY
         self._remember(user, record)
         return record

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fraudstream.errors import FraudstreamError
 from fraudstream.intake import LoadProfile
-from fraudstream.pipeline import Detector, Question, answer_questions
+from fraudstream.pipeline import Detector
+from fraudstream.questions import Question, answer_questions
 from fraudstream.transaction import decode_transaction
 from fraudstream.verdict import Verdict
 

@@ -24,6 +24,7 @@ from fraudstream.training.refusals import find_refusals
 from fraudstream.training.replay import FeatureStream
 from fraudstream.training.times import NS_PER_S
 from fraudstream.verdict_lines import VerdictColumns
+from fraudstream.wire.texts import json_texts, texts_of
 
 BATCH_ROWS = 4096
 STRETCH_BATCHES = 16
@@ -48,7 +49,7 @@ class JudgedRows:
     features: NDArray[np.float32]
 
     def __len__(self) -> int:
-        return len(self.verdicts.anomaly)
+        return len(self.verdicts)
 
 
 def judge(
@@ -93,13 +94,12 @@ def _judge(
     rows = History(history.table.slice(first, len(offsets)))
     times_ns = rows.numbers("timestamp")
     facts = Facts(
-        transaction_ids=rows.table["transaction_id"].to_pylist(),
-        user_ids=rows.table["user_id"].to_pylist(),
-        amounts=rows.numbers("amount").tolist(),
-        event_s=(times_ns // NS_PER_S).tolist(),
-        received_ms=(times_ns // _NS_PER_MS).tolist(),
-        partitions=[PARTITION] * len(offsets),
-        offsets=offsets.tolist(),
+        texts=texts_of(*(json_texts(rows.table[name].to_pylist()) for name in ("transaction_id", "user_id"))),
+        amounts=rows.numbers("amount"),
+        event_s=times_ns // NS_PER_S,
+        received_ms=times_ns // _NS_PER_MS,
+        partitions=np.full(len(offsets), PARTITION),
+        offsets=offsets,
     )
     return JudgedRows(say(detector, facts, computed, scores), computed.features)
 

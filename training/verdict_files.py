@@ -7,17 +7,16 @@ from types import TracebackType
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from fraudstream.decide.reasons import explanation_of
 from fraudstream.errors import DataFileError
 from fraudstream.features.catalogue import FEATURE_NAMES
 from fraudstream.score.ensemble import MEMBERS
 from fraudstream.training.judge import JudgedRows
 from fraudstream.verdict_lines import VerdictColumns, encoded
+from fraudstream.wire.texts import TRANSACTION_ID, USER_ID
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -87,7 +86,7 @@ class VerdictFile:
                 columns |= {name: pa.array(judged.features[:, at]) for at, name in enumerate(FEATURE_NAMES)}
             self._sink.write_table(pa.table(columns, self._schema))
             return
-        lines = encoded(judged.verdicts)
+        lines = encoded(judged.verdicts).each()
         if self._with_features:
             lines = [
                 line[:-1] + b',"features":' + msgspec.json.encode(dict(zip(FEATURE_NAMES, row, strict=True))) + b"}"
@@ -98,21 +97,21 @@ class VerdictFile:
 
 def _columns(verdicts: VerdictColumns) -> dict[str, Any]:
     """The verdicts as columns of the table."""
-    members = np.array(verdicts.members, np.float64).reshape(-1, len(MEMBERS)).T
+    rows = range(len(verdicts))
     return {
-        "transaction_id": verdicts.transaction_ids,
-        "user_id": verdicts.user_ids,
-        "event_time": pa.array(np.array(verdicts.event_s, np.int64) * _US_PER_S, pa.int64()).cast(_TIME),
+        "transaction_id": verdicts.texts.strings(TRANSACTION_ID),
+        "user_id": verdicts.texts.strings(USER_ID),
+        "event_time": pa.array(verdicts.event_s * _US_PER_S, pa.int64()).cast(_TIME),
         "anomaly_score": verdicts.anomaly,
-        "anomaly_type": verdicts.types(),
+        "anomaly_type": list(map(verdicts.type_of, rows)),
         "confidence": verdicts.confidence,
         "flagged": verdicts.flagged,
         "threshold": verdicts.thresholds,
-        "explanation": list(map(explanation_of, verdicts.reasons)),
+        "explanation": list(map(verdicts.explanation_of, rows)),
         # A member that failed has no rank: NaN is nothing.
-        **{name: pa.array(ranks, from_pandas=True) for name, ranks in zip(MEMBERS, members, strict=True)},
+        **{name: pa.array(ranks, from_pandas=True) for name, ranks in zip(MEMBERS, verdicts.members.T, strict=True)},
         "late": verdicts.late,
         "duplicate": verdicts.duplicate,
-        "degraded": [",".join(names) for names in verdicts.degraded],
-        "model_version": [verdicts.model_version] * len(verdicts.anomaly),
+        "degraded": [",".join(verdicts.degraded.get(row, ())) for row in rows],
+        "model_version": [verdicts.model_version] * len(rows),
     }

@@ -104,6 +104,7 @@ def _replayed(history: History) -> Judged:
     from fraudstream.cli.parity_live import Judged, number_repeats
     from fraudstream.detector import load_detector
     from fraudstream.training.judge import judge
+    from fraudstream.wire.texts import TRANSACTION_ID, USER_ID
 
     features: list[Any] = []
     names: list[tuple[str, str]] = []
@@ -111,8 +112,8 @@ def _replayed(history: History) -> Judged:
     with progress("replay", len(history)) as advance:
         for done, judged in judge(load_detector(load_settings()), history, batch=REPLAY_BATCH):
             features.append(judged.features)
-            names += zip(judged.verdicts.user_ids, judged.verdicts.transaction_ids, strict=True)
-            scores += judged.verdicts.anomaly
+            names += zip(*map(judged.verdicts.texts.strings, (USER_ID, TRANSACTION_ID)), strict=True)
+            scores += judged.verdicts.anomaly.tolist()
             advance(done)
     return Judged(
         number_repeats(names),

@@ -43,7 +43,7 @@ def replay(
     with VerdictFile(out, with_features=features) as file, progress("replay", len(history)) as advance:
         for done, judged in judge(detector, history):
             file.add(judged)
-            flagged += sum(judged.verdicts.flagged)
+            flagged += int(judged.verdicts.flagged.sum())
             refused -= len(judged)
             advance(done)
     rate = round(len(history) / (time.perf_counter() - started_s), 1)

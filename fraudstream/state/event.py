@@ -16,6 +16,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
+from fraudstream.compiled import Int, compiled
 from fraudstream.transaction import Transaction
 
 EVENT_WORDS = 8
@@ -33,6 +34,7 @@ COORDINATE_STEPS = 100
 
 _CACHED_NAMES = 65_536
 _LOW, _HALF = np.uint64(0xFFFF_FFFF), np.uint64(32)
+_PLACE_HALF = 0xFFFF
 
 
 def to_cents(amount: float) -> int:
@@ -40,9 +42,10 @@ def to_cents(amount: float) -> int:
     return math.floor(amount * CENTS_PER_UNIT + 0.5)
 
 
+@compiled
 def cents_of(amounts: NDArray[np.float64]) -> NDArray[np.float64]:
     """`to_cents` of many; whole numbers, which a float64 holds exactly."""
-    return np.asarray(np.floor(amounts * CENTS_PER_UNIT + 0.5))
+    return np.floor(amounts * CENTS_PER_UNIT + 0.5)
 
 
 @lru_cache(_CACHED_NAMES)
@@ -94,16 +97,20 @@ class EventColumns(NamedTuple):
     longitudes: NDArray[np.float64]
 
 
+@compiled
 def words_of(columns: EventColumns) -> NDArray[np.uint32]:
     """The words of transactions, (n, EVENT_WORDS): the one definition for messages, objects and files."""
     words = np.empty((len(columns.times_s), EVENT_WORDS), np.uint32)
-    words[:, TIME] = columns.times_s
-    words[:, CENTS] = cents_of(columns.amounts)
-    words[:, MERCHANT] = columns.merchants
-    words[:, ID_LOW], words[:, ID_HIGH] = columns.identities & _LOW, columns.identities >> _HALF
-    words[:, CATEGORY_LOCATION] = columns.categories << 16 | columns.locations
-    words[:, DEVICE] = columns.devices
-    words[:, PLACE] = pack_places(columns.latitudes, columns.longitudes)
+    cents = cents_of(columns.amounts)
+    for row in range(len(words)):
+        identity = columns.identities[row]
+        words[row, TIME] = np.uint32(columns.times_s[row])
+        words[row, CENTS] = np.uint32(np.int64(cents[row]))
+        words[row, MERCHANT] = np.uint32(columns.merchants[row])
+        words[row, ID_LOW], words[row, ID_HIGH] = np.uint32(identity & _LOW), np.uint32(identity >> _HALF)
+        words[row, CATEGORY_LOCATION] = np.uint32(columns.categories[row] << 16 | columns.locations[row])
+        words[row, DEVICE] = np.uint32(columns.devices[row])
+        words[row, PLACE] = np.uint32(_packed_place(columns.latitudes[row], columns.longitudes[row]))
     return words
 
 
@@ -117,7 +124,7 @@ def pack(transactions: Sequence[Transaction], times_s: Sequence[int] | NDArray[n
     return words_of(
         EventColumns(
             np.asarray(times_s, np.int64),
-            np.array(amounts),
+            np.array(amounts, np.float64),
             identities_of(list(map(str.encode, names))),
             np.array(list(map(hash32, merchants)), np.int64),
             _hashes(categories, hash16),
@@ -129,18 +136,18 @@ def pack(transactions: Sequence[Transaction], times_s: Sequence[int] | NDArray[n
     )
 
 
-def pack_places(latitudes: NDArray[np.float64], longitudes: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Coordinates in degrees, each pair as two signed 16-bit halves, or `NO_PLACE` when either is missing (NaN)."""
-    steps = np.rint(np.array([latitudes, longitudes]) * COORDINATE_STEPS)
-    is_absent = np.isnan(steps).any(axis=0)
-    steps[:, is_absent] = 0
-    latitude, longitude = steps.astype(np.int64) & 0xFFFF
-    return np.where(is_absent, NO_PLACE, latitude << 16 | longitude)
-
-
 def pack_place(latitude: float | None, longitude: float | None) -> int:
-    """One pair of coordinates, as `pack_places` packs them."""
-    return int(pack_places(np.array([latitude], np.float64), np.array([longitude], np.float64))[0])
+    """Coordinates in degrees as the word PLACE, `NO_PLACE` when either is missing."""
+    return int(_packed_place(*(math.nan if degrees is None else degrees for degrees in (latitude, longitude))))
+
+
+@compiled
+def _packed_place(latitude: float, longitude: float) -> Int:
+    """Two signed 16-bit halves; what is missing is NaN."""
+    if np.isnan(latitude) or np.isnan(longitude):
+        return NO_PLACE
+    north, east = np.rint(latitude * COORDINATE_STEPS), np.rint(longitude * COORDINATE_STEPS)
+    return (np.int64(north) & _PLACE_HALF) << 16 | np.int64(east) & _PLACE_HALF
 
 
 def _hashes(texts: Sequence[str | None], hash_of: Callable[[str], int]) -> NDArray[np.int64]:

@@ -20,6 +20,7 @@ from fraudstream.state.event import CENTS, CENTS_PER_UNIT, EVENT_WORDS, TIME
 VERSION = 1
 HEADER_WORDS = 25
 WORD_BYTES = 4
+_HEADER_BYTES, _EVENT_BYTES = HEADER_WORDS * WORD_BYTES, EVENT_WORDS * WORD_BYTES
 HOURS = 24
 
 # Header, in words. The histogram packs two 16-bit hours into a word and saturates at 65,535.
@@ -45,6 +46,8 @@ SEQUENCE_EVENTS = 10
 LOG_STEPS = 1024
 """log1p(amount) is kept as an integer in steps of 1/1024, so that its lifetime sums are exact."""
 
+_leading = struct.Struct("<HH").unpack_from
+"""Version and number of events: the first word."""
 _OFFSET = struct.Struct("<q")
 
 EMPTY = b""
@@ -96,9 +99,12 @@ def upgrade(record: bytes) -> bytes:
         ProfileError: the record is damaged, or was written by a newer fraudstream.
     """
     while True:
-        version = record[0] | record[1] << 8 if len(record) >= HEADER_WORDS * WORD_BYTES else None
+        version, events = _leading(record) if len(record) >= _HEADER_BYTES else (None, 0)
         if version == VERSION:
-            return _checked(record)
+            expected = _HEADER_BYTES + events * _EVENT_BYTES
+            if len(record) != expected:
+                raise ProfileError(f"expected a profile of {expected} bytes for {events} events, got {len(record)}")
+            return record
         step = UPGRADES.get(version) if version is not None else None
         if step is None:
             raise ProfileError(
@@ -108,14 +114,6 @@ def upgrade(record: bytes) -> bytes:
                 "run the newer version, or empty DATA_DIR so that it is restored from the changelog"
             )
         record = step(record)
-
-
-def _checked(record: bytes) -> bytes:
-    events = record[2] | record[3] << 8
-    expected = (HEADER_WORDS + events * EVENT_WORDS) * WORD_BYTES
-    if len(record) != expected:
-        raise ProfileError(f"expected a profile of {expected} bytes for {events} events, got {len(record)}")
-    return record
 
 
 def view(record: bytes) -> ProfileView | None:
@@ -138,7 +136,7 @@ def view(record: bytes) -> ProfileView | None:
 
 def source_offset(record: bytes) -> int:
     """Offset of the last source record that changed this profile, -1 if none of this stream did or none can be read."""
-    return int(_OFFSET.unpack_from(record, OFFSET * WORD_BYTES)[0]) if len(record) >= HEADER_WORDS * WORD_BYTES else -1
+    return int(_OFFSET.unpack_from(record, OFFSET * WORD_BYTES)[0]) if len(record) >= _HEADER_BYTES else -1
 
 
 def without_offset(record: bytes) -> bytes:

@@ -17,7 +17,8 @@ from msgspec.structs import replace as struct_replace
 from numpy.typing import NDArray
 
 from fraudstream.errors import FraudstreamError, ModelError, RefusedInput
-from fraudstream.pipeline import Detector, Question, answer_questions
+from fraudstream.pipeline import Detector
+from fraudstream.questions import Question, answer_questions
 from fraudstream.score.ensemble import MEMBERS
 from fraudstream.state.profile import EMPTY
 from fraudstream.transaction import Transaction

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.pipeline import Emitted, Outcome
+from fraudstream.emitted import Emitted
+from fraudstream.pipeline import Outcome
 from fraudstream.settings import Settings
 from fraudstream.web.live_events import Event, Figures, Sample, Subscriber, event_of
 from fraudstream.web.live_stats import ALERTS, DEAD_LETTERS, THROUGHPUT_S, VERDICTS, WINDOW_S, Judged, RollingStats
@@ -94,8 +95,8 @@ class LiveFeed:
             self._fold()
             pending = self._pending
             pending.second = second
-        self.recent.add(outcome.verdicts, outcome.alerts)
-        pending.alerts += len(outcome.alerts)
+        self.recent.add(outcome.verdicts)
+        pending.alerts += len(outcome.verdicts.types)
         pending.dead_letters += len(outcome.dead_letters)
         if outcome.scores is None:
             return
@@ -155,14 +156,14 @@ class LiveFeed:
         """Some of the verdicts since the last call."""
         before, self._sampled = self._sampled, (self.recent.added, self.recent.alerts_added)
         added, alerts = self._sampled[0] - before[0], self._sampled[1] - before[1]
-        shown = _some(self.recent.newest_alerts(alerts), ALERTS_PER_TICK)
-        shown += _some([each for each in self.recent.newest(added) if not each.flagged], OTHERS_PER_TICK)
+        shown = self.recent.newest_alerts(alerts, ALERTS_PER_TICK)
+        shown += self.recent.newest_normal(added, OTHERS_PER_TICK)
         return Sample(_rows(shown), alerts, added - alerts)
 
     def first_sample(self) -> Sample:
         """The newest verdicts of all, for a page that was just opened."""
-        others = [each for each in self.recent.newest(FIRST_OTHERS * 4) if not each.flagged][:FIRST_OTHERS]
-        return Sample(_rows(self.recent.newest_alerts(FIRST_ALERTS) + others), 0, 0)
+        others = self.recent.newest_normal(FIRST_OTHERS, FIRST_OTHERS)
+        return Sample(_rows(self.recent.newest_alerts(FIRST_ALERTS, FIRST_ALERTS) + others), 0, 0)
 
     @asynccontextmanager
     async def subscribe(self) -> AsyncIterator[Subscriber]:
@@ -208,14 +209,7 @@ class LiveFeed:
     def _count_kinds(self) -> None:
         fresh = min(self.recent.alerts_added - self._kinds_of, REASONS_OF_ALERTS)
         self._kinds_of = self.recent.alerts_added
-        self._kinds.extend(_kind(each.value).anomaly_type for each in reversed(self.recent.newest_alerts(fresh)))
-
-
-def _some(verdicts: list[Emitted], most: int) -> list[Emitted]:
-    """Up to so many of them, evenly spread."""
-    if len(verdicts) <= most:
-        return verdicts
-    return [verdicts[at * len(verdicts) // most] for at in range(most)]
+        self._kinds.extend(_kind(each.value).anomaly_type for each in reversed(self.recent.newest_alerts(fresh, fresh)))
 
 
 def _rows(verdicts: list[Emitted]) -> list[Row]:

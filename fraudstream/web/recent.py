@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import chain, islice
+from typing import TypeVar
 
 import msgspec
+import numpy as np
 
-from fraudstream.pipeline import Emitted
+from fraudstream.emitted import Emitted, Verdicts
 from fraudstream.transaction import Transaction
 
 KEPT = 10_000
 KEPT_ALERTS = 5_000
 """Alerts are what people look for, so they are kept when the others have long gone."""
+
+
+Found = TypeVar("Found")
+Place = tuple[Verdicts, int]
+"""A micro-batch, and which of its verdicts."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -81,60 +89,126 @@ def row_of_emitted(emitted: Emitted) -> Row:
     return row_of(emitted.value, emitted.transaction)
 
 
+class _Kept:
+    """The newest verdicts of a kind, or some more, as they were made: a micro-batch in one piece.
+
+    Args:
+        most: how many are kept at least, where there have been as many.
+
+    Attributes:
+        added: how many there have been.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._batches: deque[Verdicts] = deque()
+        self._kept = 0
+        self.added = 0
+
+    def __len__(self) -> int:
+        return self._kept
+
+    def __reversed__(self) -> Iterator[Verdicts]:
+        return reversed(self._batches)
+
+    def add(self, verdicts: Verdicts) -> None:
+        """Keeps the verdicts of a micro-batch, and drops the oldest that are too many."""
+        if not len(verdicts):
+            return
+        self._batches.append(verdicts)
+        self.added += len(verdicts)
+        self._kept += len(verdicts)
+        while self._kept - len(self._batches[0]) >= self._most:
+            self._kept -= len(self._batches.popleft())
+
+    def newest(self, of: int, *, flagged: bool) -> list[Place]:
+        """Where those are among the newest `of` that are flagged, or are not; newest first."""
+        found: list[Place] = []
+        for batch in reversed(self._batches):
+            if of <= 0:
+                break
+            first = max(len(batch) - of, 0)
+            rows = np.flatnonzero(batch.flagged[first:] == flagged) + first
+            found += [(batch, row) for row in rows[::-1].tolist()]
+            of -= len(batch)
+        return found
+
+
 class Recent:
-    """The newest KEPT verdicts and the newest KEPT_ALERTS flagged ones."""
+    """The newest KEPT verdicts and the newest KEPT_ALERTS flagged ones, or some more.
+
+    They are looked for in their bytes: an object is made only of what is found.
+    """
 
     def __init__(self) -> None:
-        self._all: deque[Emitted] = deque(maxlen=KEPT)
-        self._alerts: deque[Emitted] = deque(maxlen=KEPT_ALERTS)
-        self.added = 0
-        self.alerts_added = 0
+        self._all, self._alerts = _Kept(KEPT), _Kept(KEPT_ALERTS)
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, verdicts: Sequence[Emitted], alerts: Sequence[Emitted]) -> None:
-        """Keeps the verdicts of a micro-batch, and those of them that are flagged."""
-        self._all.extend(verdicts)
-        self._alerts.extend(alerts)
-        self.added += len(verdicts)
-        self.alerts_added += len(alerts)
+    @property
+    def added(self) -> int:
+        """How many verdicts there have been."""
+        return self._all.added
 
-    def newest(self, count: int) -> list[Emitted]:
-        """Up to `count` verdicts, newest first."""
-        return list(islice(reversed(self._all), count))
+    @property
+    def alerts_added(self) -> int:
+        """How many of them were flagged."""
+        return self._alerts.added
 
-    def newest_alerts(self, count: int) -> list[Emitted]:
-        """Up to `count` flagged verdicts, newest first."""
-        return list(islice(reversed(self._alerts), count))
+    def add(self, verdicts: Verdicts) -> None:
+        """Keeps the verdicts of a micro-batch."""
+        self._all.add(verdicts.compact())
+        if verdicts.types:
+            self._alerts.add(verdicts.only(np.array(list(verdicts.types), np.int64)))
+
+    def newest_normal(self, of: int, most: int) -> list[Emitted]:
+        """Up to `most` of the verdicts that are not flagged among the newest `of`, newest first and evenly spread."""
+        return [batch[row] for batch, row in evenly(self._all.newest(of, flagged=False), most)]
+
+    def newest_alerts(self, of: int, most: int) -> list[Emitted]:
+        """Up to `most` of the newest `of` flagged verdicts, newest first and evenly spread."""
+        return [batch[row] for batch, row in evenly(self._alerts.newest(of, flagged=True), most)]
 
     def find(self, transaction_id: str) -> Emitted | None:
         """The verdict on a transaction, the newest where there are several."""
-        start = _start_of(transaction_id)
-        return next((each for each in self._newest_first() if each.value.startswith(start)), None)
+        return next(self._holding(_start_of(transaction_id)), None)
 
     def of_user(self, user_id: str, most: int) -> list[Emitted]:
         """Verdicts on a user, newest first, each once."""
-        key = user_id.encode()
-        return _each_once((each for each in self._newest_first() if each.key == key), most)
+        return _each_once(self._holding(_user_of(user_id)), most)
 
     def starting_with(self, text: str, most: int) -> list[Emitted]:
         """Verdicts whose transaction_id begins with a text, newest first, each once."""
-        start = _start_of(text)[:-1]  # without the closing quote
-        return _each_once((each for each in self._newest_first() if each.value.startswith(start)), most)
+        return _each_once(self._holding(_start_of(text)[:-1]), most)  # without the closing quote
 
     def users_starting_with(self, text: str, most: int) -> list[str]:
         """Users whose id begins with a text, those judged last first."""
-        start = text.encode()
-        found = dict.fromkeys(each.key for each in self._newest_first() if each.key.startswith(start))
+        found = dict.fromkeys(each.key for each in self._holding(_user_of(text)[:-1]))
         return [key.decode() for key in islice(found, most)]
 
-    def _newest_first(self) -> Iterator[Emitted]:
-        return chain(reversed(self._all), reversed(self._alerts))
+    def _holding(self, text: bytes) -> Iterator[Emitted]:
+        """Verdicts with a text that each has at most once, newest first; an alert may come twice."""
+        for batch in chain(reversed(self._all), reversed(self._alerts)):
+            places = [match.start() for match in re.finditer(re.escape(text), batch.lines.blob.tobytes())]
+            for row in np.searchsorted(batch.lines.spans[:, 0], places[::-1], side="right").tolist():
+                yield batch[row - 1]
 
 
 def _start_of(transaction_id: str) -> bytes:
     return msgspec.json.encode(_Asked(transaction_id))[:-1]
+
+
+def _user_of(user_id: str) -> bytes:
+    """The second field; no text can hold its quotes."""
+    return b'","user_id":' + msgspec.json.encode(user_id)
+
+
+def evenly(found: Sequence[Found], most: int) -> list[Found]:
+    """Up to so many of them, evenly spread."""
+    if len(found) <= most:
+        return list(found)
+    return [found[at * len(found) // most] for at in range(most)]
 
 
 def _each_once(found: Iterator[Emitted], most: int) -> list[Emitted]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,9 +31,11 @@ from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY, source_offset, upgrade, view, without_offset
 from fraudstream.transaction import decode_transaction, encode_transaction
 from tests.checker import Sent, assert_states_equal, state_of_record, states_by_oracle
+from tests.plain_rows import assert_same_as_one_by_one
 
 NOW_S = 1_764_400_000.0
 LATENESS_S = 3600
+GOOD = b'{"transaction_id": "t", "user_id": "u", "amount": 1, "merchant": "m"}'
 SEPARATOR = b"\x00\xff\x00"
 """Between the parts of an input that has several."""
 
@@ -50,7 +53,8 @@ class Source:
 
 
 def transaction(data: bytes) -> None:
-    """A transaction that is read says the same when it is written and read again."""
+    """A transaction that is read says the same when it is written and read again, and to the kernel."""
+    assert_same_as_one_by_one([data, GOOD, data], [_user_in(data), b"u", b"u"], int(NOW_S * 1000))
     try:
         found = decode_transaction(data)
         found.time_s(NOW_S)
@@ -102,8 +106,7 @@ def profile(data: bytes) -> None:
 
 def stored_profile(data: bytes) -> None:
     """A transaction of a user whose stored profile is any bytes gets one answer; a damaged one stays as it is."""
-    value = b'{"transaction_id": "t", "user_id": "u", "amount": 1, "merchant": "m"}'
-    outcome = process(_detector(), [Source(b"u", value)], lambda _partition, _key: data)
+    outcome = process(_detector(), [Source(b"u", GOOD)], lambda _partition, _key: data)
     assert len(outcome.verdicts) + len(outcome.dead_letters) == 1
     try:
         is_readable = upgrade(data) is not None if data else True
@@ -168,6 +171,12 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     each.__name__: each
     for each in (transaction, label, record, profile, stored_profile, manifest, tensors, letter_headers, api_keys)
 }
+
+
+def _user_in(data: bytes) -> bytes:
+    """The key that such a message should have."""
+    found = re.search(rb'"user_id"\s*:\s*"([^"]*)"', data)
+    return found[1] if found else b""
 
 
 def _has_a_reason(refused: RefusedInput) -> None:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.errors import RefusedInput
-from fraudstream.intake import decode, with_profiles
+from fraudstream.intake import EVIDENCE_BYTES, decode, with_profiles
 from fraudstream.state.event import EVENT_WORDS, pack
 from fraudstream.state.profile import EMPTY
-from fraudstream.transaction import Transaction, decode_transaction, decode_transactions
+from fraudstream.transaction import Transaction, decode_transaction, encode_transaction
+from fraudstream.wire.texts import KEY, SOURCE, TRANSACTION_ID, USER_ID
 from tests.odd_transactions import BASE, NOW_S, transactions
 from tests.plain_pack import pack_one
 
@@ -84,8 +85,14 @@ def test_a_batch_is_the_sum_of_its_records(messages: list[tuple[bytes | None, bo
     found = [plain(record) for record in records]
     accepted = [(record, *one) for record, one in zip(records, found, strict=True) if not isinstance(one, str)]
     event("all at once" if len(accepted) == len(records) else "with dead letters")
-    assert batch.sources == [record for record, *_ in accepted]
-    assert list(zip(batch.transactions, batch.times_s, strict=True)) == [tuple(one) for _, *one in accepted]
+    assert batch.texts.strings(TRANSACTION_ID) == [transaction.transaction_id for _, transaction, _ in accepted]
+    assert batch.texts.strings(USER_ID) == [transaction.user_id for _, transaction, _ in accepted]
+    assert batch.texts.of(KEY) == [record.key for record, *_ in accepted]
+    assert batch.texts.of(SOURCE) == [record.value for record, *_ in accepted]
+    assert batch.amounts.tolist() == [transaction.amount for _, transaction, _ in accepted]
+    assert batch.event_s.tolist() == [time_s for *_, time_s in accepted]
+    assert batch.received_ms.tolist() == [record.timestamp for record, *_ in accepted]
+    assert batch.partitions.tolist() == [record.partition for record, *_ in accepted]
     users = [(record.partition, record.key) for record, *_ in accepted]
     assert [batch.users[slot] for slot in batch.slots] == users
     assert batch.users == asked == list(dict.fromkeys(users))
@@ -102,16 +109,6 @@ def test_a_batch_is_the_sum_of_its_records(messages: list[tuple[bytes | None, bo
 
 def _where(letter: DeadLetter) -> tuple[int, int, str]:
     return letter.partition, letter.offset, letter.reason
-
-
-@given(transactions())
-@settings(max_examples=1_000, deadline=None)
-def test_what_is_accepted_all_at_once_is_accepted_one_by_one(fields: Any) -> None:
-    value = bytes_of(fields, False)
-    together = decode_transactions([bytes_of(BASE, False), value])
-    event("at once" if together else "one by one")
-    if together is not None:
-        assert together[1] == decode_transaction(value)
 
 
 coordinates = st.none() | st.floats(-180, 180) | st.sampled_from([0.005, -0.005, 0.015, 180.0, -180.0])
@@ -135,8 +132,44 @@ def test_columns_are_packed_as_single_transactions_are(rows: list[tuple[Transact
     assert words.tolist() == [list(pack_one(*row)) for row in rows]
 
 
+VALUE = bytes_of({**BASE, "timestamp": "2025-11-22T10:30:00Z", "latitude": 1.5, "longitude": -2.5}, False)
+
+
 def test_the_usual_batch_is_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("fraudstream.intake.decode_transaction")
-    value = bytes_of({**BASE, "timestamp": "2025-11-22T10:30:00Z", "latitude": 1.5, "longitude": -2.5}, False)
-    decoded, letters = decode([Record(b"u", value, at) for at in range(3)])
-    assert (len(decoded.transactions), letters) == (3, [])
+    decoded, letters = decode([Record(b"u", VALUE, at) for at in range(3)])
+    assert (len(decoded.users), letters) == (3, [])
+
+
+def test_only_what_is_not_plain_is_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes | None] = []
+
+    def decode_and_note(value: bytes | None) -> Transaction:
+        asked.append(value)
+        return decode_transaction(value)
+
+    monkeypatch.setattr("fraudstream.intake.decode_transaction", decode_and_note)
+    escaped = VALUE.replace(b'"m"', b'"\\u006d"')
+    decoded, letters = decode([Record(b"u", value, at) for at, value in enumerate([VALUE, escaped, b"{", VALUE])])
+    assert asked == [escaped, b"{"]
+    assert [letter.offset for letter in letters] == [2]
+    assert decoded.words.tolist() == decode([Record(b"u", VALUE, at) for at in range(3)])[0].words.tolist()
+
+
+def test_of_a_large_message_evidence_keeps_what_was_read() -> None:
+    large = VALUE[:-1] + b',"note":"' + b"x" * EVIDENCE_BYTES + b'"}'
+    batch, *_ = with_profiles(decode([Record(b"u", large, 0), Record(b"u", VALUE, 1)])[0], lambda *_: EMPTY)
+    assert batch.texts.of(SOURCE) == [encode_transaction(decode_transaction(large)), VALUE]
+    assert batch.texts.of(TRANSACTION_ID) == [b"t", b"t"]
+
+
+def test_who_has_a_damaged_profile_takes_nobody_along() -> None:
+    records = [
+        Record(user, VALUE.replace(b'"u"', b'"%b"' % user), at) for at, user in enumerate([b"u", b"v", b"u", b"w"])
+    ]
+    batch, profiles, letters = with_profiles(
+        decode(records)[0], lambda _partition, key: b"damaged" if key == b"u" else EMPTY
+    )
+    assert (batch.users, profiles) == ([(0, b"v"), (0, b"w")], [EMPTY, EMPTY])
+    assert (batch.texts.of(KEY), batch.slots.tolist(), batch.offsets.tolist()) == ([b"v", b"w"], [0, 1], [1, 3])
+    assert [_where(letter) for letter in letters] == [(0, 0, "profile_unreadable"), (0, 2, "profile_unreadable")]

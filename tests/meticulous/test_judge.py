@@ -51,7 +51,7 @@ def by_columns(
     assert done == sorted(set(done))
     assert not parts or done[-1] == len(history)
     assert all(judged.verdicts.offsets[-1] < at for at, judged in parts)
-    lines = [line for _, judged in parts for line in encoded(judged.verdicts)]
+    lines = [line for _, judged in parts for line in encoded(judged.verdicts).each()]
     features = [row.tobytes() for _, judged in parts for row in judged.features]
     assert [len(judged) for _, judged in parts] == [len(judged.features) for _, judged in parts]
     return lines, features, len(history) - len(lines)

@@ -10,14 +10,16 @@ import msgspec
 import pytest
 
 from fraudstream.detector import load_detector
+from fraudstream.emitted import Emitted
 from fraudstream.errors import RefusedInput
 from fraudstream.evidence import ChainPosition, Evidence, read_headers
-from fraudstream.pipeline import Emitted, process
+from fraudstream.pipeline import process
 from fraudstream.settings import load_settings
 from fraudstream.state.profile import EMPTY
 from fraudstream.web.lookup import Lookup
 from fraudstream.web.profile_source import FoundProfile
 from fraudstream.web.recent import Recent
+from tests.emitted import verdicts_of_emitted
 from tests.unit.test_pipeline import START_S, message
 
 DAY_S = 86_400
@@ -39,7 +41,7 @@ class Worked:
 def worked() -> Worked:
     records = [message(day, "u", amount=10.0 + day, timestamp=FIRST_S + day * DAY_S) for day in range(40)]
     outcome = process(load_detector(load_settings()), records, lambda _partition, _key: EMPTY)
-    return Worked(outcome.verdicts, next(iter(outcome.profiles.values())))
+    return Worked(list(outcome.verdicts), next(iter(outcome.profiles.values())))
 
 
 def id_of(verdict: Emitted) -> str:
@@ -78,7 +80,7 @@ class Kept:
 
 async def test_the_chart_holds_30_days_from_the_profile_with_names_where_a_verdict_is_recent(worked: Worked) -> None:
     recent = Recent()
-    recent.add(worked.verdicts[-3:], [])
+    recent.add(verdicts_of_emitted(worked.verdicts[-3:]))
     found = await Lookup(recent, worked).transaction(id_of(worked.verdicts[-1]))
     assert found is not None
     history = found.history
@@ -94,7 +96,7 @@ async def test_the_chart_holds_30_days_from_the_profile_with_names_where_a_verdi
 
 async def test_an_old_transaction_has_the_30_days_before_it(worked: Worked) -> None:
     recent = Recent()
-    recent.add(worked.verdicts, [])
+    recent.add(verdicts_of_emitted(worked.verdicts))
     found = await Lookup(recent, worked).transaction(id_of(worked.verdicts[5]))
     assert found is not None
     assert found.history.until == datetime.fromtimestamp(FIRST_S + 5 * DAY_S, UTC)
@@ -121,7 +123,7 @@ async def test_what_memory_has_forgotten_is_found_in_the_store_with_its_place_in
 @pytest.mark.parametrize("fault", [ConnectionRefusedError("no"), TimeoutError()])
 async def test_a_store_that_is_away_costs_a_note_and_nothing_else(worked: Worked, fault: Exception) -> None:
     recent = Recent()
-    recent.add(worked.verdicts[-1:], [])
+    recent.add(verdicts_of_emitted(worked.verdicts[-1:]))
     found = await Lookup(recent, worked, Kept(fault=fault)).transaction(id_of(worked.verdicts[-1]))
     assert found is not None
     assert len(found.history.points) == 30
@@ -135,7 +137,7 @@ async def test_a_user_of_another_worker_is_said_to_be_elsewhere(worked: Worked) 
             raise RefusedInput("not_owned", "user_id: expected a user of partitions [0], this one is of 1")
 
     recent = Recent()
-    recent.add(worked.verdicts[-2:], [])
+    recent.add(verdicts_of_emitted(worked.verdicts[-2:]))
     found = await Lookup(recent, Elsewhere()).transaction(id_of(worked.verdicts[-1]))
     assert found is not None
     assert "this one is of 1" in found.notes[0]
@@ -156,7 +158,7 @@ async def test_a_profile_that_dropped_events_says_up_to_when() -> None:
     start = FIRST_S
     records = [message(at, "u", timestamp=start + at * 600) for at in range(300)]
     outcome = process(load_detector(load_settings()), records, lambda _partition, _key: EMPTY)
-    worked = Worked(outcome.verdicts, next(iter(outcome.profiles.values())))
+    worked = Worked(list(outcome.verdicts), next(iter(outcome.profiles.values())))
     found = await Lookup(Recent(), worked).user("u")
     assert found is not None
     assert found.history.complete_since == datetime.fromtimestamp(start, UTC) + timedelta(seconds=43 * 600)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from fraudstream.dead_letter import DeadLetter
 from fraudstream.detector import load_detector
+from fraudstream.emitted import Emitted
 from fraudstream.errors import RefusedInput
-from fraudstream.pipeline import Emitted, Outcome, process
+from fraudstream.pipeline import Outcome, process
 from fraudstream.score.ensemble import Scores
 from fraudstream.settings import load_settings
 from fraudstream.state.profile import EMPTY
@@ -24,6 +25,7 @@ from fraudstream.web import live, recent
 from fraudstream.web.live import LiveFeed, TooManySubscribersError
 from fraudstream.web.live_events import QUEUED_EVENTS, Sample
 from fraudstream.web.live_stats import ALERTS, SCORE_BINS, VERDICTS, WINDOW_S, Judged, RollingStats
+from tests.emitted import verdicts_of_emitted
 from tests.unit.test_pipeline import START_S, message
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,8 +49,7 @@ def outcome(scores: list[float], start: int = 0, waited_ms: float = 5.0, users: 
     n = len(scores)
     verdicts = [emitted(start + at, score, f"u{at % users}") for at, score in enumerate(scores)]
     return Outcome(
-        verdicts=verdicts,
-        alerts=[verdict for verdict in verdicts if verdict.flagged],
+        verdicts=verdicts_of_emitted(verdicts),
         scores=Scores(np.array(scores), np.zeros((n, 3)), np.zeros((n, 1), np.float32), ()),
         received_ms=np.full(n, int(time.time() * 1000 - waited_ms)),
     )
@@ -158,7 +159,7 @@ def test_what_is_kept_is_bounded_and_alerts_outlive_the_others() -> None:
 
 def test_ids_are_found_from_their_beginning_and_only_whole_where_one_is_asked_for() -> None:
     kept = recent.Recent()
-    kept.add([emitted(12, 0.1, 'u"x'), emitted(123, 0.95, "ux"), emitted(124, 0.1, "v")], [])
+    kept.add(verdicts_of_emitted([emitted(12, 0.1, 'u"x'), emitted(123, 0.95, "ux"), emitted(124, 0.1, "v")]))
     assert [recent.row_of_emitted(each).transaction_id for each in kept.starting_with("t12", 9)] == [
         "t124",
         "t123",

@@ -12,7 +12,8 @@ from fraudstream.decide.reasons import explanation_of
 from fraudstream.detector import load_detector
 from fraudstream.errors import RefusedInput
 from fraudstream.evidence import features_of, read_headers
-from fraudstream.pipeline import Detector, Outcome, Question, answer_questions, process
+from fraudstream.pipeline import Detector, Outcome, process
+from fraudstream.questions import Question, answer_questions
 from fraudstream.settings import load_settings
 from fraudstream.state.event import hash16
 from fraudstream.state.profile import EMPTY, view

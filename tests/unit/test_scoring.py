@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatch
 
 from fraudstream.adapters.metrics import Metrics
+from fraudstream.adapters.record_batches import PackedBatch
 from fraudstream.agents.batch_metrics import BatchMetrics
 from fraudstream.agents.producers import Message, Producers
 from fraudstream.agents.scoring import LOOP_TURNS, Scoring
@@ -20,7 +22,9 @@ from fraudstream.settings import load_settings
 from fraudstream.state.profile import view
 from fraudstream.tables.profiles import Profiles
 from fraudstream.tables.store import ProfileStore
-from tests.unit.test_pipeline import START_S, Record, message
+from fraudstream.wire.records import FetchedBatch
+from tests.fetched import fetched_batch
+from tests.unit.test_pipeline import START_S, message
 
 PARTITIONS = 2
 
@@ -32,9 +36,12 @@ class LedgerProducer:
         self.open: list[bytes] = []
         self.commits: list[tuple[list[bytes], list[tuple[bytes, bytes]], int]] = []
 
-    async def send(self, topic: str, messages: Sequence[Message]) -> list[Any]:
+    async def send_batch(self, topic: str, batch: PackedBatch) -> None:
         if topic == "verdicts":
-            self.open += [value or b"" for _, value, _ in messages]
+            self.open += [record.value or b"" for record in DefaultRecordBatch(bytes(batch._build()))]
+
+    async def send(self, topic: str, messages: Sequence[Message]) -> list[Any]:
+        assert topic == "dead-letters"
         return []
 
     async def commit(self, changelog: str, profiles: Sequence[tuple[bytes, bytes]], next_offset: int) -> int:
@@ -64,20 +71,19 @@ class MemoryStore:
 
 @dataclass(frozen=True)
 class Chunk:
-    value: list[Record]
+    value: list[FetchedBatch]
 
     @property
-    def message(self) -> Record:
+    def message(self) -> FetchedBatch:
         return self.value[-1]
 
 
 def chunk_of(at: int) -> Chunk:
-    return Chunk(
-        [
-            message(offset, f"u{offset % 3}{at % PARTITIONS}", partition=at % PARTITIONS, timestamp=START_S + offset)
-            for offset in range(at * 10, at * 10 + 10)
-        ]
-    )
+    messages = [
+        message(offset, f"u{offset % 3}{at % PARTITIONS}", partition=at % PARTITIONS, timestamp=START_S + offset)
+        for offset in range(at * 10, at * 10 + 10)
+    ]
+    return Chunk([fetched_batch(messages)])
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +120,7 @@ async def test_profiles_verdicts_and_offsets_of_a_commit_belong_together(detecto
             await asyncio.sleep(0.03)
     await scoring.settle()
     for number, producer in producers.items():
-        assert_commits_are_whole(producer, sum(len(c.value) for c in chunks if c.message.partition == number))
+        assert_commits_are_whole(producer, sum(c.message.count for c in chunks if c.message.partition == number))
     assert acked == [chunk.message.offset for chunk in chunks]
     committed = {
         (number, key): record
@@ -146,7 +152,7 @@ async def test_chunks_that_wait_while_partitions_move_are_left_to_be_read_again(
     await scoring.settle()
     await scoring.take()
     await scoring.settle()
-    assert scoring.processed == len(judged.value)
+    assert scoring.processed == judged.message.count
     assert [next_offset for _, _, next_offset in producers[0].commits] == [judged.message.offset + 1]
     assert producers[1].commits == []
     assert producers[1].open == []
@@ -154,7 +160,7 @@ async def test_chunks_that_wait_while_partitions_move_are_left_to_be_read_again(
     scoring.hand_over(waiting)
     await scoring.take()
     await scoring.settle()
-    assert len(producers[1].commits[0][0]) == len(waiting.value)
+    assert len(producers[1].commits[0][0]) == waiting.message.count
 
 
 async def test_a_take_that_waits_for_a_settlement_finds_nothing_left(detector: Detector) -> None:
@@ -241,7 +247,7 @@ async def test_after_a_lost_transaction_nothing_counts_until_reading_begins_anew
     await scoring.take()
     await scoring.tick()
     await scoring.settle()
-    assert scoring.processed == len(first.value) + len(lost.value)
+    assert scoring.processed == first.message.count + lost.message.count
     assert len(told) == 1, "it asked the broker for more"
     # The group is joined again: fenced, and read from the committed offset.
     producer.is_away, producer.open = False, []
@@ -250,4 +256,4 @@ async def test_after_a_lost_transaction_nothing_counts_until_reading_begins_anew
         scoring.hand_over(chunk)
         await scoring.take()
     await scoring.settle()
-    assert_commits_are_whole(producer, sum(len(chunk.value) for chunk in (first, lost, meanwhile)))
+    assert_commits_are_whole(producer, sum(chunk.message.count for chunk in (first, lost, meanwhile)))

@@ -12,8 +12,9 @@ import pytest
 from fraudstream.adapters.metrics import Metrics
 from fraudstream.agents.sinks import MOST_AT_ONCE, Sinks
 from fraudstream.detector import load_detector
+from fraudstream.emitted import Emitted
 from fraudstream.errors import SettingsError
-from fraudstream.pipeline import Detector, Emitted
+from fraudstream.pipeline import Detector
 from fraudstream.settings import load_settings
 from fraudstream.verdict import Verdict
 from tests.unit.test_scoring import PARTITIONS, LedgerProducer, LedgerProducers, MemoryStore, chunk_of, scoring_of
