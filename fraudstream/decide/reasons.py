@@ -46,12 +46,16 @@ def reasons_of_rows(
     parts = share_out(np.array(scores), members, weights, surprise, features)
     columns = (
         scores, amounts, features.tolist(), members[:, LSTM].tolist(),
-        parts.told.tolist(), parts.code.tolist(), parts.at.tolist(), parts.contribution.tolist(),
-        parts.rest.tolist(), parts.signals.tolist(),
+        parts.told.tolist(), parts.code.tolist(), parts.at.tolist(), parts.contribution.round(DIGITS).tolist(),
+        parts.rest.tolist(), parts.rest.round(DIGITS).tolist(), parts.signals.tolist(),
     )  # fmt: skip
     found = []
-    for score, amount, row, lstm, told, codes, ats, contributions, rest, signals in zip(*columns, strict=True):
-        rounded = _rounded(score, contributions[:told], rest)
+    for score, amount, row, lstm, told, codes, ats, contributions, rest, shown, signals in zip(*columns, strict=True):
+        rounded = contributions[:told]
+        if rest >= _SHOWN or not rounded:
+            rounded.append(shown)
+        # They sum to the score as it is sent: the first takes up what rounding adds.
+        rounded[0] = round(rounded[0] + score - sum(rounded), DIGITS)
         reasons = [
             _reason(CODE_NAMES[code], at, contribution, amount, row, lstm)
             for code, at, contribution in zip(codes[:told], ats, rounded, strict=False)
@@ -80,15 +84,6 @@ def explanation_of(reasons: Sequence[Reason]) -> str:
     if not reasons:
         return NOTHING_FOUND
     return "; ".join(reason.text for reason in reasons if reason.feature != REST_FEATURE) or reasons[0].text
-
-
-def _rounded(score: float, contributions: list[float], rest: float) -> list[float]:
-    """Contributions as they are sent: they sum to the rounded score; the first takes up what rounding adds."""
-    rounded = [round(contribution, DIGITS) for contribution in contributions]
-    if rest >= _SHOWN or not rounded:
-        rounded.append(round(rest, DIGITS))
-    rounded[0] = round(rounded[0] + round(score, DIGITS) - sum(rounded), DIGITS)
-    return rounded
 
 
 def _reason(code: str, at: int, contribution: float, amount: float, row: list[float], lstm: float) -> Reason:

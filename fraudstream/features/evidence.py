@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, inlined
 from fraudstream.features.catalogue import index_of
 from fraudstream.features.lifetime import Z_FROM_EVENTS
 from fraudstream.features.reference import Tables
@@ -48,7 +48,7 @@ _DISTANCE = index_of("distance_km")
 _SPEED = index_of("speed_kmh")
 
 
-@compiled
+@inlined
 def strangeness(
     arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64]
 ) -> None:
@@ -72,7 +72,7 @@ def strangeness(
     row[_LOCATION] = location != ABSENT and any_location and not location_known
 
 
-@compiled
+@inlined
 def small_burst(arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, usual: float) -> Int:
     """How many amounts within an hour are small for the user, this one included, less one."""
     times, amounts = column_of(base, capacity, TIME), column_of(base, capacity, CENTS)
@@ -85,7 +85,7 @@ def small_burst(arena: Words, base: Int, capacity: Int, start: Int, at: Int, eve
     return max(small - 1, np.int64(0))
 
 
-@compiled
+@inlined
 def charges_are_regular(arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words) -> bool:
     """Does a merchant that came within 30 days always charge as much as now, and at equal intervals?"""
     times, amounts, merchants = (
@@ -108,7 +108,7 @@ def charges_are_regular(arena: Words, base: Int, capacity: Int, start: Int, at: 
     return bool(longest_s <= (1.0 + SAME_INTERVAL_SHARE) * shortest_s)
 
 
-@compiled
+@inlined
 def evidence_features(
     arena: Words,
     base: Int,

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, inlined
 from fraudstream.features.catalogue import FEATURE_NAMES, index_of
 from fraudstream.features.definitions import CATALOGUE as BUILT_IN
 from fraudstream.features.evidence import evidence_features
@@ -41,7 +41,7 @@ _LIFETIME = index_of("lifetime_count")
 _WINDOWS_CUT = index_of("windows_cut")
 
 
-@compiled
+@inlined
 def rhythm_features(
     arena: Words,
     base: Int,
@@ -78,7 +78,7 @@ def rhythm_features(
     row[_WINDOWS_CUT] = cut
 
 
-@compiled
+@inlined
 def features_of(
     arena: Words,
     base: Int,

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, inlined
 from fraudstream.features.catalogue import index_of
 from fraudstream.state.event import CENTS, TIME
 from fraudstream.state.profile import (
@@ -36,25 +36,25 @@ _AGE = index_of("account_age_days")
 _LIFETIME = index_of("lifetime_count")
 
 
-@compiled
+@inlined
 def log_steps(cents: Int) -> Int:
     """log1p of an amount in whole steps of 1/LOG_STEPS, so that sums of it are exact integers."""
     return np.int64(math.floor(math.log1p(cents / 100.0) * LOG_STEPS + 0.5))
 
 
-@compiled
+@inlined
 def read_u64(arena: Words, at: Int) -> Int:
     """A 64-bit value kept as two words; signed, values stay below 2^63."""
     return np.int64(arena[at]) | np.int64(arena[at + 1]) << np.int64(32)
 
 
-@compiled
+@inlined
 def hour_count(arena: Words, base: Int, hour: Int) -> Int:
     """One bin of the profile's hour-of-day histogram."""
     return np.int64(arena[base + HISTOGRAM + (hour >> 1)]) >> np.int64(16 * (hour & 1)) & np.int64(0xFFFF)
 
 
-@compiled
+@inlined
 def lifetime_features(
     arena: Words, base: Int, capacity: Int, at: Int, end: Int, event: Words, row: NDArray[np.float64]
 ) -> tuple[Int, float, float, float]:

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, inlined
 from fraudstream.features.catalogue import index_of
 from fraudstream.features.lifetime import Z_FROM_EVENTS, log_steps
 from fraudstream.features.reference import STEPS_PER_NAT, Tables
@@ -54,7 +54,7 @@ _ECHO_CATEGORY_3D = index_of("echo_category_3d")
 _ECHO_RATIO_3D = index_of("echo_ratio_3d")
 
 
-@compiled
+@inlined
 def tail_surprise(tables: Tables, table: Int, log_amount: float) -> float:
     """-log of the share of the training stream's amounts of a category that are at least as large, in nats."""
     position = log_amount * STEPS_PER_NAT
@@ -65,7 +65,7 @@ def tail_surprise(tables: Tables, table: Int, log_amount: float) -> float:
     return float(low * (1.0 - part) + high * part)
 
 
-@compiled
+@inlined
 def excesses(
     tables: Tables, cents: Int, category: Int, known: Int, mean: float, deviation: float, log_usual: float
 ) -> tuple[float, float, float, float]:
@@ -86,7 +86,7 @@ def excesses(
     return z, by_category, ratio, tail
 
 
-@compiled
+@inlined
 def beyond_merchant(
     arena: Words, base: Int, capacity: Int, at: Int, event: Words, row: NDArray[np.float64], tables: Tables, table: Int
 ) -> float:
@@ -108,7 +108,7 @@ def beyond_merchant(
     return float(max(above / tables.deviation[table] - MERCHANT_THRESHOLD, 0.0))
 
 
-@compiled
+@inlined
 def surprise_features(
     arena: Words,
     base: Int,

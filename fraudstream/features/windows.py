@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, inlined
 from fraudstream.features.catalogue import index_of
 from fraudstream.features.lifetime import RARITY_PRIOR
 from fraudstream.state.event import ABSENT, CATEGORY_LOCATION, CENTS, DEVICE, MERCHANT, NO_PLACE, PLACE, TIME
@@ -53,19 +53,19 @@ assert [index_of(f"sum_{window}") - _SUM_1H for window in ("1h", "24h", "7d", "3
 assert [index_of(f"amount_to_mean_{window}") - _TO_MEAN_24H for window in ("24h", "7d", "30d")] == [0, 1, 2]  # noqa: S101
 
 
-@compiled
+@inlined
 def column_of(base: Int, capacity: Int, column: Int) -> Int:
     """Where a column of the ring begins in the arena."""
     return base + HEADER_WORDS + column * capacity
 
 
-@compiled
+@inlined
 def _radians(half: Int) -> Any:
     signed = half - (half >> 15 << 16)  # two's complement
     return signed * (math.pi / 18000.0)
 
 
-@compiled
+@inlined
 def distance_km(here: Int, there: Int) -> float:
     """Great circle (haversine) between two packed places."""
     north_a, north_b = _radians(here >> 16), _radians(there >> 16)
@@ -74,7 +74,7 @@ def distance_km(here: Int, there: Int) -> float:
     return EARTH_DIAMETER_KM * math.asin(math.sqrt(min(1.0, chord)))
 
 
-@compiled
+@inlined
 def window_features(
     arena: Words,
     base: Int,
@@ -140,9 +140,9 @@ def window_features(
                 seen[slot, 1] = merchant
                 distinct += 1
         if look_for_place and np.int64(arena[places + i]) != NO_PLACE:
-            row[_DISTANCE] = distance_km(here, np.int64(arena[places + i]))
+            distance = distance_km(here, np.int64(arena[places + i]))
             elapsed_s = max(time - np.int64(arena[times + i]), np.int64(SPEED_FLOOR_S))
-            row[_SPEED] = distance_km(here, np.int64(arena[places + i])) * 3600.0 / elapsed_s
+            row[_DISTANCE], row[_SPEED] = distance, distance * 3600.0 / elapsed_s
             look_for_place = False
         i -= 1
     mean = total / 100.0 / count if count else 0.0
@@ -162,7 +162,7 @@ def window_features(
     return count, total
 
 
-@compiled
+@inlined
 def novelty_features(
     arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64]
 ) -> None:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, inlined
 
 LEAST, MOST = np.float32(-87.0), np.float32(88.0)
 """Beyond these the result would leave the normal numbers: it stays that of the border."""
@@ -28,7 +28,7 @@ _BIAS, _MANTISSA_BITS = 127, 23
 Floats = NDArray[np.float32]
 
 
-@compiled
+@inlined
 def exp_of(values: NDArray[np.float32], powers: NDArray[np.int32], scales: NDArray[np.float32], count: Int) -> None:
     """Replaces the first `count` values by their exponentials, right to 2e-7 of each; what is no number stays none.
 
@@ -48,7 +48,7 @@ def exp_of(values: NDArray[np.float32], powers: NDArray[np.int32], scales: NDArr
         values[i] *= scales[i]
 
 
-@compiled
+@inlined
 def add_products(inputs: Floats, weights: Floats, sums: Floats, rows: Int, inner: Int, outer: Int) -> None:
     """sums[:rows, :outer] += inputs[:rows, :inner] @ weights[:inner, :outer]; `inner` is a multiple of four.
 
@@ -62,7 +62,7 @@ def add_products(inputs: Floats, weights: Floats, sums: Floats, rows: Int, inner
         _add_of_one(inputs[row], weights, sums[row], inner, outer)
 
 
-@compiled
+@inlined
 def _add_of_four(inputs: Floats, weights: Floats, sums: Floats, inner: Int, outer: Int) -> None:
     first, second, third, fourth = sums[0], sums[1], sums[2], sums[3]
     of_first, of_second, of_third, of_fourth = inputs[0], inputs[1], inputs[2], inputs[3]
@@ -79,7 +79,7 @@ def _add_of_four(inputs: Floats, weights: Floats, sums: Floats, inner: Int, oute
             fourth[j] = (((fourth[j] + d0 * w) + d1 * x) + d2 * y) + d3 * z
 
 
-@compiled
+@inlined
 def _add_of_one(inputs: Floats, weights: Floats, sums: Floats, inner: Int, outer: Int) -> None:
     for k in range(0, inner, 4):
         a, b, c, d = inputs[k], inputs[k + 1], inputs[k + 2], inputs[k + 3]

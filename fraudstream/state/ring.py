@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, inlined
 from fraudstream.state.event import CENTS, EVENT_WORDS, ID_HIGH, ID_LOW, TIME
 from fraudstream.state.profile import (
     COUNT,
@@ -35,7 +35,7 @@ HOUR_S = 3600
 HOUR_LIMIT = 0xFFFF
 
 
-@compiled
+@inlined
 def unpack(
     records: Words,
     starts: NDArray[np.int64],
@@ -62,7 +62,7 @@ def unpack(
             arena[to : to + held] = records[come : come + held]
 
 
-@compiled
+@inlined
 def pack(
     arena: Words,
     bases: NDArray[np.int64],
@@ -87,7 +87,7 @@ def pack(
     starts[len(ends)] = at
 
 
-@compiled
+@inlined
 def find(arena: Words, base: Int, capacity: Int, first: Int, end: Int, event: Words) -> Int:
     """Position of the event with the same transaction id, or -1."""
     low, high = base + HEADER_WORDS + ID_LOW * capacity, base + HEADER_WORDS + ID_HIGH * capacity
@@ -97,7 +97,7 @@ def find(arena: Words, base: Int, capacity: Int, first: Int, end: Int, event: Wo
     return -1
 
 
-@compiled
+@inlined
 def position(arena: Words, base: Int, capacity: Int, first: Int, end: Int, time: Int) -> Int:
     """Where an event of this time belongs: behind all that are not newer."""
     times = base + HEADER_WORDS + TIME * capacity
@@ -107,7 +107,7 @@ def position(arena: Words, base: Int, capacity: Int, first: Int, end: Int, time:
     return at
 
 
-@compiled
+@inlined
 def is_storable(arena: Words, base: Int, time: Int, retention_s: Int) -> bool:
     """False for an event older than the ring: its id could not be kept, so its duplicate would count again."""
     if arena[base + COUNT] == 0:
@@ -116,14 +116,14 @@ def is_storable(arena: Words, base: Int, time: Int, retention_s: Int) -> bool:
     return bool(time > floor and time > newest - retention_s)
 
 
-@compiled
+@inlined
 def _add_u64(arena: Words, at: Int, value: Int) -> None:
     total = (np.uint64(arena[at]) | np.uint64(arena[at + 1]) << np.uint64(32)) + np.uint64(value)
     arena[at] = np.uint32(total & np.uint64(0xFFFF_FFFF))
     arena[at + 1] = np.uint32(total >> np.uint64(32))
 
 
-@compiled
+@inlined
 def insert(
     arena: Words, base: Int, capacity: Int, first: Int, end: Int, at: Int, event: Words, steps: Int, retention_s: Int
 ) -> tuple[Int, Int]:
@@ -149,7 +149,7 @@ def insert(
     return prune(arena, base, capacity, first, end, retention_s)
 
 
-@compiled
+@inlined
 def prune(arena: Words, base: Int, capacity: Int, first: Int, end: Int, retention_s: Int) -> tuple[Int, Int]:
     """Drops events out of retention and over the cap, and remembers the newest time dropped. Returns (first, end)."""
     times = base + HEADER_WORDS + TIME * capacity
@@ -162,7 +162,7 @@ def prune(arena: Words, base: Int, capacity: Int, first: Int, end: Int, retentio
     return first, end
 
 
-@compiled
+@inlined
 def remember_offset(arena: Words, base: Int, offset: Int) -> None:
     """Notes the source offset that this profile has seen."""
     arena[base + OFFSET] = np.uint32(offset & np.int64(0xFFFF_FFFF))
