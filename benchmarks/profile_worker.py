@@ -41,6 +41,7 @@ PARTS: Mapping[str, str] = {
     "ranks and the ensemble's score": r"Ensemble\.|Prepared\.score ",
     "reasons of flagged transactions": r"reasons_of_rows ",
     "verdicts as JSON": r"encoded \(fraudstream/verdict_lines",
+    "records out of fetched batches": r"BatchReader\.",
     "decode": r"decode \(fraudstream/intake",
     "profiles looked up, transactions packed": r"with_profiles ",
     "features and new profiles": r"FeatureEngine\.run |prepare \(",

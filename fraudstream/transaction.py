@@ -28,6 +28,9 @@ EARLIEST_S = 946_684_800
 FUTURE_TOLERANCE_S = 86_400
 """An event time may be this far after the broker's time; further would push real events out of every window."""
 
+LAST_S = 2**32 - 1 - FUTURE_TOLERANCE_S
+"""A day before February 2106: as far as the event times in a profile go, the broker's time may be."""
+
 MILLISECONDS_FROM = 100_000_000_000
 """An epoch time from here on is in milliseconds: read as seconds it would lie after the year 5100."""
 
@@ -89,8 +92,15 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
         """Event time in whole seconds since 1970; the broker's time where the transaction names none.
 
         Raises:
-            RefusedInput: the time lies before 2000 or more than a day after `received_s`.
+            RefusedInput: the time lies before 2000 or more than a day after `received_s`, or that is no
+                time that a broker can have.
         """
+        if not -1 < received_s <= LAST_S:  # a message without a time has -1 ms
+            raise RefusedInput(
+                "absurd_time",
+                f"message: expected a broker's time from 1970 to 2106, got {_iso(received_s)}; where producers give "
+                "their messages a time, it is in milliseconds since 1970",
+            )
         stamp = self.timestamp
         if stamp is None:
             return int(received_s)

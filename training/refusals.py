@@ -22,6 +22,7 @@ from fraudstream.training.times import NS_PER_S
 from fraudstream.transaction import (
     EARLIEST_S,
     FUTURE_TOLERANCE_S,
+    LAST_S,
     MAX_AMOUNT,
     MAX_ID_CHARS,
     MAX_TEXT_CHARS,
@@ -111,7 +112,7 @@ def _faults(table: pa.Table, now_s: float) -> Iterator[tuple[str, str, Mask]]:
             yield name, "control_character", _where_text(table[name], _has_control_character)
     yield "timestamp", "missing_field", _mask(table["timestamp"].is_null())
     times_s = table["timestamp"].cast(pa.int64()).fill_null(0).to_numpy() // NS_PER_S
-    yield "timestamp", "absurd_time", (times_s < EARLIEST_S) | (times_s > now_s + FUTURE_TOLERANCE_S)
+    yield "timestamp", "absurd_time", (times_s < EARLIEST_S) | (times_s > min(now_s + FUTURE_TOLERANCE_S, LAST_S))
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:

@@ -42,6 +42,9 @@ class PackedBatch:
         self._producer = (-1, -1, 0)
         self._is_built = False
 
+    def append(self, **_message: Any) -> None:
+        """Takes nothing more, and says so as a full batch does."""
+
     def close(self) -> None:
         """It always is."""
 

@@ -149,7 +149,7 @@ class BatchReader:
         n, size = measure(*self._where, self._position, most)
         if n == BROKEN:
             raise self._broken()
-        blob = np.empty(size + len(PADDING), np.uint8)
+        blob = np.zeros(size + len(PADDING), np.uint8)  # also where no text is, a kernel that reads must meet an end
         keys, values = np.empty((n, 2), np.int64), np.empty((n, 2), np.int64)
         offsets, times_ms, batch_of = (np.empty(n, np.int64) for _ in range(3))
         n = read_records(

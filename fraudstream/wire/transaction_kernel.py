@@ -16,6 +16,7 @@ from fraudstream.state.event import ABSENT, EventColumns, words_of
 from fraudstream.transaction import (
     EARLIEST_S,
     FUTURE_TOLERANCE_S,
+    LAST_S,
     MAX_AMOUNT,
     MAX_ID_CHARS,
     MAX_TEXT_CHARS,
@@ -50,7 +51,7 @@ _HALF = np.uint64(0xFFFF_FFFF)
 _48 = np.uint64(48)
 _LATEST_S = 4_000_000_000
 """In 2096; beyond it few times are right, and floats and profiles come to their limits."""
-_MOST_MS = 2**53
+_FIRST_MS, _LAST_MS = -999, LAST_S * 1000
 _MS_PER_S = 1000.0
 _MAX_LATITUDE, _MAX_LONGITUDE = 90.0, 180.0
 
@@ -245,7 +246,7 @@ def _is_same(blob: Blob, start: Int, end: Int, other_start: Int, other_end: Int)
 @inlined
 def _time_s(has_time: bool, stamp: float, received_ms: Int) -> Int:
     """The event time as `Transaction.time_s` has it, `CLOSER` where it would refuse it or is not sure."""
-    if not -_MOST_MS < received_ms < _MOST_MS:
+    if not _FIRST_MS <= received_ms <= _LAST_MS:
         return CLOSER
     received_s = received_ms / _MS_PER_S
     if not has_time:

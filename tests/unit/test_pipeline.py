@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -17,11 +17,13 @@ from fraudstream.questions import Question, answer_questions
 from fraudstream.settings import load_settings
 from fraudstream.state.event import hash16
 from fraudstream.state.profile import EMPTY, view
-from fraudstream.transaction import decode_transaction
+from fraudstream.transaction import LAST_S, decode_transaction
 from fraudstream.verdict import NORMAL, NOTHING_FOUND, Verdict, decode_verdict
 from tests.asking import predict
 
 START_S = 1_764_000_000
+
+LAST_MS = LAST_S * 1000
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,19 @@ def test_every_good_message_gets_one_verdict_and_every_bad_one_a_dead_letter(det
     ]
     assert outcome.dead_letters[0].value == b"{"
     assert dict(outcome.dead_letters[1].headers())["source_offset"] == b"3"
+
+
+@pytest.mark.parametrize("has_time", [True, False])
+@pytest.mark.parametrize(("received_ms", "year"), [(LAST_MS, 2106), (LAST_MS + 1, None), (10**18, None), (-1000, None)])
+def test_a_time_that_no_broker_can_have_is_refused(
+    detector: Detector, received_ms: int, year: int | None, has_time: bool
+) -> None:
+    record = message(0) if has_time else message(0, timestamp=None)
+    outcome = process(detector, [replace(record, timestamp=received_ms)], lambda _partition, _key: EMPTY)
+    assert [letter.reason for letter in outcome.dead_letters] == ([] if year else ["absurd_time"])
+    verdicts = [decode_verdict(one.value) for one in outcome.verdicts]
+    assert [one.timestamp.year for one in verdicts] == ([year] if year else [])
+    assert [one.event_time.year for one in verdicts] == ([] if not year else [2025] if has_time else [2106])
 
 
 def test_a_redelivered_transaction_gets_the_same_verdict_and_changes_nothing(detector: Detector) -> None:
