@@ -2,125 +2,123 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudstream.compiled import Int, compiled
+from fraudstream.compiled import Int, compiled, inlined
 from fraudstream.wire.numbers import Bytes, put
 
 Ints = NDArray[np.int64]
 
-BROKEN = -1
+START, END, COUNT, PARTITION, FIRST_OFFSET, FIRST_TIME_MS, IS_APPEND_TIME, LEAST_OFFSET = range(8)
+"""What is known of a batch: where its records begin and end in the data, how many there are, their partition, what
+their offsets and times count from, whether they all have that time, and before which offset they are passed over."""
+
 _ATTRIBUTES = 1
+_BROKEN = -1
 _LAST_SHIFT = 63
 _MORE, _BITS = np.uint8(0x80), np.uint64(0x7F)
 _SEVEN, _ONE = np.uint64(7), np.uint64(1)
 
 
-@compiled
-def measure(data: Bytes, bounds: Ints, counts: Ints, position: Ints, most: Int) -> tuple[Int, Int]:
-    """How many records `read_records` would read from here, of `most`, and how many bytes their texts have at most.
+class ReadRecords(NamedTuple):
+    """Records that were read.
 
-    Args: as of `read_records`.
+    Attributes:
+        is_whole: the lengths fit; the rest means nothing where they do not.
+        blob: (bytes,) their texts, and zeros behind them.
+        keys: (n, 2) where each key is; a start of -1 for none. `values` alike.
+        partitions: (n,), as `offsets` and `times_ms`.
     """
-    n, size_of_all = 0, 0
-    batch, place, done = position[0], position[1], position[2]
-    while batch < len(bounds):
-        while done < counts[batch] and n < most:
-            size, behind = _varint(data, place, bounds[batch, 1])
-            if behind < 0 or size < 0:
-                return BROKEN, 0
-            place = behind + size
-            size_of_all += size
-            n += 1
-            done += 1
-        if done < counts[batch]:
-            break
-        batch += 1
-        if batch < len(bounds):
-            place, done = bounds[batch, 0], 0
-    return n, size_of_all
+
+    is_whole: bool
+    blob: Bytes
+    keys: Ints
+    values: Ints
+    partitions: Ints
+    offsets: Ints
+    times_ms: Ints
 
 
 @compiled
-def read_records(
-    data: Bytes,
-    bounds: Ints,
-    counts: Ints,
-    first_offsets: Ints,
-    first_times_ms: Ints,
-    is_append_time: NDArray[np.bool_],
-    least_offsets: Ints,
-    position: Ints,
-    most: Int,
-    terminator: Int,
-    blob: Bytes,
-    keys: Ints,
-    values: Ints,
-    offsets: Ints,
-    times_ms: Ints,
-    batch_of: Ints,
-) -> Int:
+def read_records(data: Bytes, batches: Ints, position: Ints, most: Int, terminator: Int, padding: Int) -> ReadRecords:
     """Reads records of some batches in their order, from where the last call ended.
 
     Args:
         data: the records of the batches, not compressed.
-        bounds: (batches, 2) where each begins and ends.
-        counts: (batches,) records of each.
-        first_offsets: (batches,) what the records' offsets count from.
-        first_times_ms: (batches,) what their times count from.
-        is_append_time: (batches,) whether they all have that time.
-        least_offsets: (batches,) records before it are passed over; is moved on.
+        batches: (batches, 8) what is known of each; its least offset is moved on.
         position: (3,) batch, byte of `data` and records of the batch that are read; is moved on.
         most: records that are read, passed over or not.
         terminator: byte that is put behind each text.
-        blob: (bytes,) takes the texts; as large as `measure` says.
-        keys: (n, 2) where each key is; a start of -1 for none. `values` alike.
-        offsets: (n,), as `times_ms`, and `batch_of`, the batch of each record.
-
-    Returns:
-        How many records there are; BROKEN where lengths do not fit.
+        padding: zeros behind the last text.
     """
+    count, size = _measure(data, batches, position, most)
+    n, is_whole = max(count, 0), count != _BROKEN
+    blob = np.zeros(size + padding, np.uint8)
+    keys, values = np.empty((n, 2), np.int64), np.empty((n, 2), np.int64)
+    partitions, offsets, times_ms = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     n, at, read = 0, 0, 0
     batch, place, done = position[0], position[1], position[2]
-    while batch < len(bounds):
-        end = bounds[batch, 1]
-        while done < counts[batch] and read < most:
-            size, place = _varint(data, place, end)
+    while is_whole and batch < len(batches):
+        while done < batches[batch, COUNT] and read < count:
+            size, place = _varint(data, place, batches[batch, END])
             behind = place + size
-            if place < 0 or size < _ATTRIBUTES or behind > end:
-                return BROKEN
             delta_ms, place = _varint(data, place + _ATTRIBUTES, behind)
             delta, place = _varint(data, place, behind)
             key_size, key = _varint(data, place, behind)
             place = key + max(key_size, 0)
-            value_size, value = _varint(data, place if place <= behind else BROKEN, behind)
-            if min(place, key, value) < 0 or value + max(value_size, 0) > behind:
-                return BROKEN
+            value_size, value = _varint(data, place if place <= behind else _BROKEN, behind)
+            if min(place, key, value) < 0 or value_size > behind - value:
+                is_whole = False
+                break
             place = behind
             done += 1
             read += 1
-            if first_offsets[batch] + delta < least_offsets[batch]:
+            offset = batches[batch, FIRST_OFFSET] + delta
+            if offset < batches[batch, LEAST_OFFSET]:
                 continue
-            least_offsets[batch] = first_offsets[batch] + delta + 1
+            batches[batch, LEAST_OFFSET] = offset + 1
             at = _take(blob, at, data, key, key_size, terminator, keys[n])
             at = _take(blob, at, data, value, value_size, terminator, values[n])
-            offsets[n] = first_offsets[batch] + delta
-            times_ms[n] = first_times_ms[batch] + (0 if is_append_time[batch] else delta_ms)
-            batch_of[n] = batch
+            partitions[n], offsets[n] = batches[batch, PARTITION], offset
+            times_ms[n] = batches[batch, FIRST_TIME_MS] + (0 if batches[batch, IS_APPEND_TIME] else delta_ms)
             n += 1
-        if done < counts[batch]:
+        if not is_whole or done < batches[batch, COUNT]:
             break
-        if place != end:
-            return BROKEN
+        is_whole = place == batches[batch, END]
         batch += 1
-        if batch < len(bounds):
-            place, done = bounds[batch, 0], 0
+        if batch < len(batches):
+            place, done = batches[batch, START], 0
     position[0], position[1], position[2] = batch, place, done
-    return n
+    return ReadRecords(is_whole, blob, keys[:n], values[:n], partitions[:n], offsets[:n], times_ms[:n])
 
 
-@compiled
+@inlined
+def _measure(data: Bytes, batches: Ints, position: Ints, most: Int) -> tuple[Int, Int]:
+    """How many records there are from here on, of `most`, and how many bytes their texts and ends take at most."""
+    n, size_of_all = 0, 0
+    batch, place, done = position[0], position[1], position[2]
+    while batch < len(batches):
+        while done < batches[batch, COUNT] and n < most:
+            size, behind = _varint(data, place, batches[batch, END])
+            # Written so that no sum runs over.
+            if behind < 0 or size < _ATTRIBUTES or size > batches[batch, END] - behind:
+                return _BROKEN, 0
+            place = behind + size
+            size_of_all += size
+            n += 1
+            done += 1
+        if done < batches[batch, COUNT]:
+            break
+        batch += 1
+        if batch < len(batches):
+            place, done = batches[batch, START], 0
+    return n, size_of_all
+
+
+@inlined
 def _take(blob: Bytes, at: Int, data: Bytes, start: Int, size: Int, terminator: Int, span: Ints) -> Int:
     """Copies a text, tells where it is, and ends it; nothing of one that is not there."""
     span[0], span[1] = -1, -1
@@ -131,9 +129,9 @@ def _take(blob: Bytes, at: Int, data: Bytes, start: Int, size: Int, terminator: 
     return span[1] + 1
 
 
-@compiled
+@inlined
 def _varint(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
-    """A number and where it ends; BROKEN where it does not end in time, or begins nowhere."""
+    """A number and where it ends; _BROKEN where it does not end in time, or begins nowhere."""
     value, shift = np.uint64(0), np.uint64(0)
     while 0 <= at < end and shift <= _LAST_SHIFT:
         byte = data[np.uintp(at)]
@@ -142,4 +140,4 @@ def _varint(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
         if byte < _MORE:
             return np.int64(value >> _ONE) ^ -np.int64(value & _ONE), at
         shift += _SEVEN
-    return np.int64(0), np.int64(BROKEN)
+    return np.int64(0), np.int64(_BROKEN)

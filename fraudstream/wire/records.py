@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudstream.errors import FraudstreamError
-from fraudstream.wire.record_reader import BROKEN, measure, read_records
+from fraudstream.wire.record_reader import LEAST_OFFSET, read_records
 from fraudstream.wire.texts import PADDING, TERMINATOR
 
 
@@ -122,18 +122,18 @@ class BatchReader:
 
     def __init__(self, batches: Sequence[FetchedBatch]) -> None:
         self._batches = batches
-        sizes = np.array([len(batch.data) for batch in batches], np.int64)
-        ends = np.cumsum(sizes)
-        self._partitions = np.array([batch.partition for batch in batches], np.int64)
-        self._where = (
-            np.frombuffer(b"".join([batch.data for batch in batches]), np.uint8),
-            np.stack((ends - sizes, ends), axis=1),
-            np.array([batch.count for batch in batches], np.int64),
-        )
-        self._first_offsets = np.array([batch.first_offset for batch in batches], np.int64)
-        self._first_times_ms = np.array([batch.first_time_ms for batch in batches], np.int64)
-        self._is_append_time = np.array([batch.is_append_time for batch in batches], np.bool_)
-        self._least_offsets = np.array([batch.least_offset for batch in batches], np.int64)
+        known, at = [], 0
+        for batch in batches:
+            start, at = at, at + len(batch.data)
+            known.append(
+                (
+                    start, at, batch.count, batch.partition,
+                    batch.first_offset, batch.first_time_ms, batch.is_append_time, batch.least_offset,
+                )
+            )  # fmt: skip
+        self._known = np.array(known, np.int64).reshape(len(known), LEAST_OFFSET + 1)
+        data = batches[0].data if len(batches) == 1 else b"".join([batch.data for batch in batches])
+        self._data = np.frombuffer(data, np.uint8)
         self._position = np.zeros(3, np.int64)
 
     def is_at_end(self) -> bool:
@@ -146,29 +146,15 @@ class BatchReader:
         Raises:
             FraudstreamError: a batch is broken, though its checksum is right.
         """
-        n, size = measure(*self._where, self._position, most)
-        if n == BROKEN:
-            raise self._broken()
-        blob = np.zeros(size + len(PADDING), np.uint8)  # also where no text is, a kernel that reads must meet an end
-        keys, values = np.empty((n, 2), np.int64), np.empty((n, 2), np.int64)
-        offsets, times_ms, batch_of = (np.empty(n, np.int64) for _ in range(3))
-        n = read_records(
-            *self._where, self._first_offsets, self._first_times_ms, self._is_append_time, self._least_offsets,
-            self._position, most,
-            TERMINATOR[0], blob, keys, values, offsets, times_ms, batch_of,
-        )  # fmt: skip
-        if n == BROKEN:
-            raise self._broken()
-        blob.flags.writeable = False  # as where it is made of bytes: to a kernel the other is of another type
-        columns = (keys[:n], values[:n], self._partitions[batch_of[:n]], offsets[:n], times_ms[:n])
-        return Records(self._batches[0].topic, blob, *columns)
-
-    def _broken(self) -> FraudstreamError:
         batch = self._batches[int(self._position[0])]
-        return FraudstreamError(
-            f"expected whole records in the batch of {batch.topic}, partition {batch.partition}, that ends at offset "
-            f"{batch.offset}; got lengths that do not fit, though its checksum is right"
-        )
+        read = read_records(self._data, self._known, self._position, most, TERMINATOR[0], len(PADDING))
+        if not read.is_whole:
+            raise FraudstreamError(
+                f"expected whole records in the batch of {batch.topic}, partition {batch.partition}, that ends at "
+                f"offset {batch.offset}, or in one behind it; got lengths that do not fit, though its checksum is right"
+            )
+        read.blob.flags.writeable = False  # as where it is made of bytes: to a kernel the other is of another type
+        return Records(batch.topic, *read[1:])
 
 
 def records_of(records: Sequence[SourceRecord]) -> Records:

@@ -15,7 +15,8 @@ import msgspec
 from fraudstream.api_keys import KeyEntry, parse, read
 from fraudstream.dead_letter import NOWHERE, REASONS, kept_letter
 from fraudstream.detector import load_detector
-from fraudstream.errors import ModelError, ProfileError, RefusedInput, SettingsError
+from fraudstream.errors import FraudstreamError, ModelError, ProfileError, RefusedInput, SettingsError
+from fraudstream.intake import decode
 from fraudstream.label import decode_label
 from fraudstream.pipeline import Detector, process
 from fraudstream.score.artifact import (
@@ -30,11 +31,13 @@ from fraudstream.score.artifact import (
 from fraudstream.settings import Settings
 from fraudstream.state.profile import EMPTY, source_offset, upgrade, view, without_offset
 from fraudstream.transaction import decode_transaction, encode_transaction
+from fraudstream.wire.records import BatchReader, FetchedBatch
 from tests.checker import Sent, assert_states_equal, state_of_record, states_by_oracle
 from tests.plain_rows import assert_same_as_one_by_one
 
 NOW_S = 1_764_400_000.0
 LATENESS_S = 3600
+MOST_RECORDS = 256
 GOOD = b'{"transaction_id": "t", "user_id": "u", "amount": 1, "merchant": "m"}'
 SEPARATOR = b"\x00\xff\x00"
 """Between the parts of an input that has several."""
@@ -87,6 +90,19 @@ def record(data: bytes) -> None:
         sent = Sent(source.partition, source.offset, source.timestamp, key, value)
         found = {user: state_of_record(profile) for (_, user), profile in outcome.profiles.items()}
         assert_states_equal(found, states_by_oracle([sent], LATENESS_S))
+
+
+def batch(data: bytes) -> None:
+    """A fetched batch is read as the client reads it, or told to be broken; the first byte says how many records."""
+    count, records = data[:1], data[1:]
+    fetched = FetchedBatch("t", 0, 7, 7, records, int.from_bytes(count), 7, 7, is_append_time=True, least_offset=0)
+    try:
+        found = BatchReader([fetched]).read(MOST_RECORDS)
+    except FraudstreamError:
+        return
+    assert sum(len(one.key or b"") + len(one.value or b"") for one in found) <= len(records)
+    decoded, letters = decode(found)
+    assert len(decoded.records) + len(letters) == len(found)
 
 
 def profile(data: bytes) -> None:
@@ -169,7 +185,18 @@ def api_keys(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     each.__name__: each
-    for each in (transaction, label, record, profile, stored_profile, manifest, tensors, letter_headers, api_keys)
+    for each in (
+        transaction,
+        label,
+        record,
+        batch,
+        profile,
+        stored_profile,
+        manifest,
+        tensors,
+        letter_headers,
+        api_keys,
+    )
 }
 
 

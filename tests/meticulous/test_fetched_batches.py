@@ -132,6 +132,17 @@ def test_a_broken_batch_is_told_or_read_as_the_client_reads_it(one: Made, data: 
         assert expected in (None, read)
 
 
+LARGEST = b"\xfe" + b"\xff" * 8 + b"\x01"
+"""2^63 - 1 as a record has it."""
+
+
+@pytest.mark.parametrize("record", [LARGEST, b"\x00\x00\x00" + LARGEST, b"\x00\x00\x00\x02k" + LARGEST])
+def test_lengths_that_run_over_are_told(record: bytes) -> None:
+    data = bytes([2 * len(record)]) + record if record != LARGEST else record
+    batch = FetchedBatch("judged", 3, 1, 1, data, 1, 1, 1, is_append_time=True, least_offset=0)
+    assert kernel_reads(batch) is None
+
+
 def client_reads(log: bytes) -> list[tuple[Any, ...]] | None:
     try:
         return [one[2:] for one in said(fetched("other", MemoryRecords, log, 0))]
