@@ -134,6 +134,7 @@ class BatchReader:
         self._known = np.array(known, np.int64).reshape(len(known), LEAST_OFFSET + 1)
         data = batches[0].data if len(batches) == 1 else b"".join([batch.data for batch in batches])
         self._data = np.frombuffer(data, np.uint8)
+        self._data.flags.writeable = False  # to a kernel, one that can be written is of another type
         self._position = np.zeros(3, np.int64)
 
     def is_at_end(self) -> bool:
@@ -153,7 +154,7 @@ class BatchReader:
                 f"expected whole records in the batch of {batch.topic}, partition {batch.partition}, that ends at "
                 f"offset {batch.offset}, or in one behind it; got lengths that do not fit, though its checksum is right"
             )
-        read.blob.flags.writeable = False  # as where it is made of bytes: to a kernel the other is of another type
+        read.blob.flags.writeable = False  # as where it is made of bytes
         return Records(batch.topic, *read[1:])
 
 
