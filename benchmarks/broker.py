@@ -59,10 +59,11 @@ class Broker:
         found = Counter[str]()
         for number in range(1, 1 + len(self.cluster.pids) if self.cluster else 1):
             assert self.cluster is not None
-            for log in self.cluster.data(number).glob("*/*.log"):
-                topic = log.parent.name.rpartition("-")[0]
+            # Only what is looked for is opened: the folders of the case before are being deleted meanwhile.
+            for folder in self.cluster.data(number).iterdir():
+                topic = folder.name.rpartition("-")[0]
                 if settings.app_id in topic or topic in INTERNAL_TOPICS:
-                    found[_content_of(topic, settings)] += log.stat().st_size
+                    found[_content_of(topic, settings)] += sum(log.stat().st_size for log in folder.glob("*.log"))
         return found
 
 
