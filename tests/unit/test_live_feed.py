@@ -218,8 +218,8 @@ async def test_pages_are_limited_and_nothing_is_made_while_nobody_watches() -> N
         assert watched._ticking is not None
 
 
-@pytest.mark.parametrize(("size", "most_us"), [(1000, 0.5), (100, 1.0)])
-def test_watching_costs_next_to_nothing(size: int, most_us: float) -> None:
+@pytest.mark.parametrize(("size", "most_us"), [(1000, 0.5), (100, 0.5)])
+def test_watching_costs_less_than_half_a_microsecond_an_event(size: int, most_us: float) -> None:
     batches = [
         outcome([0.95 if at % 10 == 0 else 0.3 for at in range(size)], start) for start in range(0, 20_000, size)
     ]
