@@ -11,8 +11,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from fraudstream.adapters.kafka_records import Batch, Batches
 from fraudstream.wire.records import FetchedBatch
 
-OFFSET_BYTES = 8
-
+_OFFSET_BYTES = 8
 
 _whole: ContextVar[str | None] = ContextVar("_whole", default=None)
 """The topic whose batches stay whole, while a consumer that wants it makes something of a fetch."""
@@ -43,20 +42,29 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         if not self._is_whole:
             return super()._consumer_record(tp, record)
-        if not isinstance(record, Batch):
-            record = _alone(record)
-        return FetchedBatch(
-            topic=tp.topic,
-            partition=tp.partition,
-            offset=record.offset,
-            timestamp=record.max_timestamp,
-            data=record.records_data(),
-            count=record.count,
-            first_offset=record.base_offset,
-            first_time_ms=record.max_timestamp if record.is_append_time else record.first_timestamp,
-            is_append_time=record.is_append_time,
-            least_offset=self.next_fetch_offset,
-        )
+        batch = record if isinstance(record, Batch) else _alone(record)
+        return fetched(tp.topic, tp.partition, batch, self.next_fetch_offset)
+
+
+def fetched(topic: str, partition: int, batch: Batch, least_offset: int) -> FetchedBatch:
+    """A batch of a partition, of which records before `least_offset` were given already."""
+    return FetchedBatch(
+        topic=topic,
+        partition=partition,
+        offset=batch.offset,
+        timestamp=batch.max_timestamp,
+        data=batch.records_data(),
+        count=batch.count,
+        first_offset=batch.base_offset,
+        first_time_ms=batch.max_timestamp if batch.is_append_time else batch.first_timestamp,
+        is_append_time=batch.is_append_time,
+        least_offset=least_offset,
+    )
+
+
+def batch_at(offset: int, built: bytes) -> Batch:
+    """A batch as a producer builds it, with its first record at this offset of a log."""
+    return cast(Batch, Batches(offset.to_bytes(_OFFSET_BYTES, "big") + built[_OFFSET_BYTES:]).next_batch())
 
 
 def _alone(record: Any) -> Batch:
@@ -66,9 +74,7 @@ def _alone(record: Any) -> Batch:
         is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1, batch_size=0,
     )  # fmt: skip
     batch.append(0, record.timestamp, record.key, record.value, [])
-    data = bytearray(batch.build())
-    data[:OFFSET_BYTES] = record.offset.to_bytes(OFFSET_BYTES, "big")
-    return cast(Batch, Batches(bytes(data)).next_batch())
+    return batch_at(record.offset, bytes(batch.build()))
 
 
 def fetch_whole(client: Any, topic: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import crc32c
 import numpy as np
+from aiokafka.record.default_records import DefaultRecordBase
 from numpy.typing import NDArray
 
 from fraudstream.emitted import Verdicts
@@ -16,12 +17,9 @@ from fraudstream.emitted import Verdicts
 Record = tuple[bytes | None, bytes | None, int | None, list[tuple[str, bytes]]]
 """Key, value, time in ms since 1970 (None: now) and headers."""
 
-_HEADER = struct.Struct(">qiibIhiqqqhii")
-"""Base offset, length, leader epoch, format, checksum, attributes, last offset, first and last time, producer id and
-epoch, first sequence number, records."""
-HEADER_BYTES = _HEADER.size
-_AFTER_LENGTH, _CHECKED_FROM, _CHECKSUM_AT = 12, 21, 17
-_FORMAT, _UNKNOWN_EPOCH, _TRANSACTIONAL = 2, -1, 0x10
+_LAYOUT = DefaultRecordBase
+HEADER_BYTES = _LAYOUT.HEADER_STRUCT.size
+_FORMAT = 2
 
 
 class PackedBatch:
@@ -37,7 +35,7 @@ class PackedBatch:
         self.partition = partition
         self._records = records
         self._data = data
-        self._attributes = _TRANSACTIONAL if is_transactional else 0
+        self._attributes = _LAYOUT.TRANSACTIONAL_MASK if is_transactional else 0
         self._sent_ms = int(time.time() * 1000)
         self._producer = (-1, -1, 0)
         self._is_built = False
@@ -65,10 +63,14 @@ class PackedBatch:
 
     def _build(self) -> memoryview:
         if not self._is_built:
-            before, times = (0, len(self._data) - _AFTER_LENGTH, _UNKNOWN_EPOCH, _FORMAT), (self._sent_ms,) * 2
-            after = (self._attributes, self._records - 1, *times, *self._producer, self._records)
-            _HEADER.pack_into(self._data, 0, *before, 0, *after)
-            struct.pack_into(">I", self._data, _CHECKSUM_AT, crc32c.crc32c(self._data[_CHECKED_FROM:]))
+            length = len(self._data) - _LAYOUT.AFTER_LEN_OFFSET
+            _LAYOUT.HEADER_STRUCT.pack_into(
+                self._data, 0,
+                0, length, _LAYOUT.NO_PARTITION_LEADER_EPOCH, _FORMAT, 0, self._attributes,
+                self._records - 1, self._sent_ms, self._sent_ms, *self._producer, self._records,
+            )  # fmt: skip
+            checksum = crc32c.crc32c(self._data[_LAYOUT.ATTRIBUTES_OFFSET :])
+            struct.pack_into(">I", self._data, _LAYOUT.CRC_OFFSET, checksum)
             self._is_built = True
         return self._data
 

@@ -97,8 +97,7 @@ class Records(Sequence[Record]):
     def __getitem__(self, at: slice) -> Records: ...
     def __getitem__(self, at: int | slice) -> Record | Records:
         if isinstance(at, slice):
-            rows = (self.keys[at], self.values[at], self.partitions[at], self.offsets[at], self.times_ms[at])
-            return Records(self.topic, self.blob, *rows)
+            return self.some(at)
         return Record(
             self.topic,
             int(self.partitions[at]),
@@ -108,7 +107,7 @@ class Records(Sequence[Record]):
             self._text(self.values[at]),
         )
 
-    def some(self, rows: NDArray[np.int64]) -> Records:
+    def some(self, rows: NDArray[np.int64] | slice) -> Records:
         """Those of some rows."""
         columns = (self.keys[rows], self.values[rows], self.partitions[rows], self.offsets[rows], self.times_ms[rows])
         return Records(self.topic, self.blob, *columns)
