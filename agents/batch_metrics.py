@@ -45,11 +45,18 @@ class StageClock:
         """Since the beginning."""
         return time.perf_counter() - self._started_s
 
-    def let_go(self) -> None:
-        """Others may run now, after a stage that was told; they also did in the stages that wait for the broker."""
-        held_s = sum(self.seconds) - sum(self.seconds[at] for at in _WAITING)
-        self.held_s = max(self.held_s, held_s - self._held_before_s)
-        self._held_before_s = held_s
+    def let_go(self, after_s: float) -> bool:
+        """Others may run now, after a stage that was told, if nothing else could for so long; False otherwise.
+
+        They also did in the stages that wait for the broker.
+        """
+        all_s = sum(self.seconds) - sum(self.seconds[at] for at in _WAITING)
+        held_s = all_s - self._held_before_s
+        self.held_s = max(self.held_s, held_s)
+        if held_s < after_s:
+            return False
+        self._held_before_s = all_s
+        return True
 
     def go_on(self) -> None:
         """The next stage begins now: the time of others is no stage's."""

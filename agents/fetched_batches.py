@@ -9,6 +9,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
 from fraudstream.adapters.kafka_records import Batch, Batches
+from fraudstream.agents.paced_fetches import PacedFetcher
 from fraudstream.wire.records import FetchedBatch
 
 _OFFSET_BYTES = 8
@@ -17,8 +18,8 @@ _whole: ContextVar[str | None] = ContextVar("_whole", default=None)
 """The topic whose batches stay whole, while a consumer that wants it makes something of a fetch."""
 
 
-class _Fetcher(fetcher.Fetcher):  # type: ignore[misc]
-    """The fetcher of a consumer that wants whole batches of a topic."""
+class _Fetcher(PacedFetcher):
+    """The paced fetcher of a consumer that wants whole batches of a topic."""
 
     whole_topic: str
 

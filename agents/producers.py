@@ -19,7 +19,7 @@ from fraudstream.adapters.record_batches import PackedBatch, Record, record_batc
 from fraudstream.dead_letter import CUT_HEADER, DeadLetter
 from fraudstream.errors import BrokerError, Fenced, said
 from fraudstream.settings import Settings
-from fraudstream.topics import DEAD_LETTER_MAX_BYTES, changelog_topic, judged_topic
+from fraudstream.topics import DEAD_LETTER_MAX_BYTES, judged_topic
 
 log = logging.getLogger(__name__)
 
@@ -46,17 +46,15 @@ class Source:
     Attributes:
         topic: that is read.
         group: the consumer group whose offsets say how far.
-        ends_in: a topic to which nearly every transaction writes last, in the partition of the same number.
     """
 
     topic: str
     group: str
-    ends_in: str | None = None
 
     @classmethod
     def judged(cls, settings: Settings) -> Source:
         """What is judged."""
-        return cls(judged_topic(settings), settings.app_id, changelog_topic(settings))
+        return cls(judged_topic(settings), settings.app_id)
 
     def transactional_id(self, partition: int) -> str:
         """Of the producer of one of its partitions."""
@@ -74,6 +72,7 @@ class PartitionProducer:
         self._settings = settings
         self._source = source or Source.judged(settings)
         self._sent: list[asyncio.Future[Any]] = []
+        self._written: set[TopicPartition] = set()
         self._opened_s: float | None = None
         self._asked_s: float | None = None
         self._patience: asyncio.Timeout | None = None
@@ -125,9 +124,11 @@ class PartitionProducer:
             if self._opened_s is None:
                 await self._producer.begin_transaction()
                 self._opened_s = time.monotonic()
-                if self._source.ends_in is not None:  # that partition joins it in the request of the first
-                    last = TopicPartition(self._source.ends_in, self.partition)
-                    self._producer._txn_manager.maybe_add_partition_to_txn(last)
+                # Where the last transaction wrote joins in the request of the first: most likely this one does too.
+                for likely in self._written:
+                    self._producer._txn_manager.maybe_add_partition_to_txn(likely)
+                self._written.clear()
+            self._written.add(TopicPartition(topic, partition))
             futures = [await self._sent_batch(batch, topic, partition) for batch in batches]
         self._sent += futures
         return futures

@@ -17,12 +17,10 @@ from faust.types import TP
 
 from fraudstream.agents.fetched_batches import fetch_whole
 from fraudstream.agents.membership import Membership
+from fraudstream.agents.paced_fetches import pace
 
 FETCH_WAIT_MS = 50
 """How long a broker may wait for records; Faust's fixed 1,500 ms would delay shutdown and the first record."""
-
-PACE_S = 0.005
-"""Least time between two fetches: at a low rate a few records come together instead of one by one."""
 
 BACKLOG_POLL_S = 0.02
 YIELD_EVERY = 100
@@ -69,6 +67,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         owner, client = cast(ChunkConsumer, self.consumer), cast(Any, self._consumer)
         owner.membership.watch(client._coordinator)
+        pace(client)
         if owner.whole_batches:
             fetch_whole(client, owner.chunked_topic)
 
@@ -94,7 +93,6 @@ class ChunkConsumer(driver.Consumer):
 
     _epoch = 0
     _fetch_epoch = 0
-    _next_fetch_s = 0.0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -143,12 +141,8 @@ class ChunkConsumer(driver.Consumer):
                     await self.chunk_taken.wait()
             except TimeoutError:
                 continue
-        wait_s = self._next_fetch_s - self.loop.time()
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
         self._fetch_epoch = self._epoch
         fetched = await super()._getmany(active_partitions, timeout)
-        self._next_fetch_s = self.loop.time() + PACE_S
         return {
             tp: [Chunk(records)] if tp.topic == self.chunked_topic and records else records
             for tp, records in fetched.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import math
 import secrets
 import sys
@@ -79,8 +79,11 @@ def load(
         settings = load_settings(**({"kafka_servers": broker} if broker else {}))
         if settings.kafka_servers is None:
             raise SettingsError("KAFKA_SERVERS: expected the running system's broker, got nothing; set it, or --broker")
+        import uvloop
+
         transactions = _transactions(math.ceil(rate * seconds), input_, columns)
-        tally = asyncio.run(_stream(settings, settings.kafka_servers, isolation, transactions, rate, console))
+        gc.freeze()  # to look through all of them again and again would hold up sending, and be measured as latency
+        tally = uvloop.run(_stream(settings, settings.kafka_servers, isolation, transactions, rate, console))
     except KeyboardInterrupt:
         console.print("stopped")
         sys.exit(INTERRUPTED)

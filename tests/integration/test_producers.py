@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from itertools import groupby
 from typing import Any
 
 import pytest
+from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 
 from fraudstream.adapters.kafka_topics import create_topics
-from fraudstream.agents.producers import Producers
+from fraudstream.agents.producers import PartitionProducer, Producers
 from fraudstream.agents.rekeying import Rekeying
 from fraudstream.errors import Fenced
 from fraudstream.settings import Settings
@@ -49,6 +51,39 @@ async def commit_after_a_successor(settings: Settings, bootstrap: str, profiles:
             await stalled[0].commit(changelog_topic(settings), profiles, 2)
     finally:
         await asyncio.gather(stalled.stop(), successor.stop())
+
+
+async def test_where_the_last_transaction_wrote_joins_the_next_in_one_request(
+    kafka: KafkaCluster, own_settings: Settings
+) -> None:
+    settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap})
+    await create_topics(settings, kafka.bootstrap)
+    producers = Producers(settings, kafka.bootstrap)
+    try:
+        await producers.take_over({0})
+        joined = joins_of(producers[0])
+        for topics in ((settings.verdicts_topic, settings.alerts_topic), (settings.verdicts_topic,)):
+            for topic in topics:
+                await asyncio.wait(await producers[0].send(topic, [(b"u", b"told", [])]))
+            await producers[0].commit(changelog_topic(settings), [(b"u", b"profile")], 1)
+    finally:
+        await producers.stop()
+    verdicts, alerts, changelog = settings.verdicts_topic, settings.alerts_topic, changelog_topic(settings)
+    assert [one for one, _ in groupby(joined)] == [{verdicts}, {alerts}, {changelog}, {verdicts, alerts, changelog}]
+
+
+def joins_of(producer: PartitionProducer) -> list[set[str]]:
+    """The topics of each request by which partitions join its transactions, from now on; one can be asked again."""
+    client: Any = producer._producer.client
+    send, joined = client.send, list[set[str]]()
+
+    async def noted(node: int, request: Any, **named: Any) -> Any:
+        if isinstance(request, AddPartitionsToTxnRequest):
+            joined.append({topic for topic, _ in request._topics})
+        return await send(node, request, **named)
+
+    client.send = noted
+    return joined
 
 
 async def test_whoever_was_fenced_while_it_re_keys_is_told_so_between_two_topics(
