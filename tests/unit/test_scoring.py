@@ -173,7 +173,11 @@ async def test_a_take_that_waits_for_a_settlement_finds_nothing_left(detector: D
     assert scoring.processed == 0
 
 
-async def test_others_get_the_loop_between_scoring_a_slice_and_telling_of_it(detector: Detector) -> None:
+@pytest.mark.parametrize(("brief_s", "expected"), [(0.0, LOOP_TURNS - 1), (60.0, 0)])
+async def test_others_get_the_loop_between_scoring_a_slice_that_takes_its_time_and_telling_of_it(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch, brief_s: float, expected: int
+) -> None:
+    monkeypatch.setattr("fraudstream.agents.scoring.HELD_BRIEFLY_S", brief_s)
     turns = 0
 
     async def others() -> None:
@@ -192,7 +196,8 @@ async def test_others_get_the_loop_between_scoring_a_slice_and_telling_of_it(det
     other.cancel()
     await scoring.settle()
     assert turns_before
-    assert turns_before[0] >= LOOP_TURNS - 1
+    assert turns_before[0] >= expected
+    assert bool(turns_before[0]) == bool(expected)
 
 
 async def test_a_page_that_cannot_be_shown_a_batch_does_not_stop_the_judging(
