@@ -129,7 +129,7 @@ async def test_a_replay_that_is_killed_half_way_is_ended_by_the_next_one_and_not
         [letter(settings.transactions_topic, at, b"%d" % at, key=b"u%d" % (at % 50)) for at in range(MANY)],
     )
     kills = 0
-    for most in (MANY // 8, MANY // 2):
+    for most in (MANY // 8, MANY // 3):
         command = [str(Path(sys.executable).with_name("fraudstream")), "dead-letters", "replay", "--yes"]
         process = _start(command, settings, tmp_path / "log")
 
