@@ -67,9 +67,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         owner, client = cast(ChunkConsumer, self.consumer), cast(Any, self._consumer)
         owner.membership.watch(client._coordinator)
-        pace(client)
         if owner.whole_batches:
-            fetch_whole(client, owner.chunked_topic)
+            fetch_whole(client, owner.chunked_topic)  # paced too
+        else:
+            pace(client)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
