@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from fraudstream.testing import embedded_worker
 from tests.functional.test_examples import stream
@@ -79,6 +80,25 @@ async def until(path: Path, number: int) -> list[Any]:
     return found
 
 
+async def counted(url: str, **least: int) -> dict[tuple[str, str], float]:
+    """Verdicts by sink and outcome, once each sink has as many: it counts them after its call."""
+    deadline = time.monotonic() + 30.0
+    while True:
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
+            families = text_string_to_metric_families(await answer.text())
+        count = {
+            (sample.labels["sink"], sample.labels["outcome"]): sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == "fraudstream_sink_verdicts_total"
+        }
+        by_sink = {name: sum(value for (sink, _), value in count.items() if sink == name) for name in least}
+        if all(by_sink[name] >= number for name, number in least.items()):
+            return count
+        assert time.monotonic() < deadline, f"expected {least}, got {count}"
+        await asyncio.sleep(0.1)
+
+
 @pytest.mark.slow
 async def test_agents_and_sinks_of_ones_own_get_every_verdict_and_hold_up_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_environment: None, embedded_broker: object
@@ -97,18 +117,15 @@ async def test_agents_and_sinks_of_ones_own_get_every_verdict_and_hold_up_nothin
         await worker.send(transactions)  # duplicates: the sink that hangs has no room for them
         assert all(verdict.duplicate for verdict in await worker.verdicts(number))
         await until(tmp_path / "agent", 2 * number)
-        async with aiohttp.ClientSession() as session, session.get(f"{worker.url}/metrics") as answer:
-            metrics = await answer.text()
+        taken = 2 * number
+        count = await counted(worker.url, **{"Keeps-0": taken, "hangs-1": number, "breaks-2": taken})
         log = worker.log()
     assert {name: score for _, name, score in by_agent} == expected
     assert {key for key, _, _ in by_agent} == {"u0", "u1", "u2"}
     *by_sink, closed = lines(tmp_path / "sink")
     assert closed == "closed"
     assert {name: score for batch in by_sink for name, score in batch} == expected
-    rows = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if line.startswith("fraudstream_sink_verdicts"))
-    count = {name: float(value) for name, value in rows.items() if "_total" in name}
-    total = 'fraudstream_sink_verdicts_total{outcome="%s",sink="%s"}'
-    assert count[total % ("delivered", "Keeps-0")] == 2 * number
-    assert count[total % ("dropped", "hangs-1")] == number
-    assert count[total % ("failed", "breaks-2")] == 2 * number
+    assert count["Keeps-0", "delivered"] == taken
+    assert count["hangs-1", "dropped"] == number
+    assert count["breaks-2", "failed"] == taken
     assert "the case tool is down" in log
