@@ -42,6 +42,9 @@ LOOP_TURNS = 6
 HELD_BRIEFLY_S = 0.002
 """A slice that is judged sooner than that makes no pauses: they would cost more than it does."""
 
+CHECKPOINT_SHARE = 0.25
+"""Checkpoints take no more of the time, as long as none is due for BACKLOG_INTERVAL_S: they would hold up verdicts."""
+
 BACKLOG_RECORDS = 5_000
 BACKLOG_INTERVAL_S = 1.0
 """With so many records waiting, checkpoints are this far apart: a profile that changes often is written once."""
@@ -91,6 +94,7 @@ class Scoring:
         self._next_offsets: dict[int, int] = {}
         self._commit: asyncio.Task[None] | None = None
         self._checkpointed_s = time.monotonic()
+        self._commit_took_s = 0.0
         self._waiting: list[Event] = []
         self.is_lost = False
         self.on_fault: Callable[[Exception], None] = give_up
@@ -223,9 +227,12 @@ class Scoring:
             self._lose(error)
 
     def _is_due(self) -> bool:
-        since_s, interval_s = time.monotonic() - self._checkpointed_s, self._settings.checkpoint_interval_s
+        since_s = time.monotonic() - self._checkpointed_s
+        rest_s = min(self._commit_took_s / CHECKPOINT_SHARE, BACKLOG_INTERVAL_S)
         # In this order: to ask how much waits costs more than to look at a clock.
-        return since_s >= interval_s and (since_s >= BACKLOG_INTERVAL_S or self.lag() <= BACKLOG_RECORDS)
+        return since_s >= max(self._settings.checkpoint_interval_s, rest_s) and (
+            since_s >= BACKLOG_INTERVAL_S or self.lag() <= BACKLOG_RECORDS
+        )
 
     async def settle(self) -> None:
         """Commits everything that was processed, before partitions move or the worker stops."""
@@ -284,7 +291,8 @@ class Scoring:
                 await self.ack(event)
         if self.on_verdicts_committed is not None and verdicts:
             self.on_verdicts_committed(verdicts)
-        self._metrics.end_commit(time.monotonic() - started_s)
+        self._commit_took_s = time.monotonic() - started_s
+        self._metrics.end_commit(self._commit_took_s)
 
 
 async def _let_others(clock: StageClock) -> None:
