@@ -67,8 +67,9 @@ class Settings(BaseSettings):
     # Worker
     data_dir: Path = Field(Path("fraudstream-data"), description="RocksDB files; one directory per worker")
     checkpoint_interval_s: float = Field(
-        0.1, ge=0.02, le=60, description="one Kafka transaction per partition and interval"
-    )
+        0.1, ge=0.02, le=60,
+        description="one Kafka transaction per partition and interval; fewer where commits take long",
+    )  # fmt: skip
     allowed_lateness_s: int = Field(3600, ge=0, le=30 * 86400, description="later events are scored and marked late")
     standby_replicas: int = Field(
         0, ge=0, description="other workers that keep each partition's profiles warm; the same for all workers"

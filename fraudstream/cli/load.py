@@ -36,8 +36,11 @@ class LoadReport:
     """The result of a load; field names are the keys of its JSON.
 
     Attributes:
+        rate: that was asked for.
         isolation: of the reader of the verdicts.
-        latency_ms: from the moment at which a transaction was due to the moment at which its verdict was read.
+        per_second: verdicts, from the first transaction to the last verdict.
+        latency_ms: from the moment at which a transaction was due, or was sent where so many were in flight that it had
+            to wait, to the moment at which its verdict was read.
         missed: transactions without a verdict.
     """
 
@@ -49,6 +52,7 @@ class LoadReport:
     missed: int
     repeated: int
     dead_letters: int
+    per_second: float
     latency_ms: dict[str, float | None]
 
 
@@ -61,6 +65,11 @@ class LoadReport:
 )  # fmt: skip
 @columns_option
 @click.option(
+    "--in-flight", type=click.IntRange(min=1), metavar="N",
+    help="Waits while so many transactions have no verdict: what the system takes, where --rate is more than that. "
+    "Measures from when it sent.",
+)  # fmt: skip
+@click.option(
     "--isolation", type=click.Choice(["read_uncommitted", "read_committed"]), default="read_uncommitted",
     show_default=True, help="How the verdicts are read: as soon as they can be seen, or once they are committed.",
 )  # fmt: skip
@@ -68,7 +77,7 @@ class LoadReport:
 @json_option
 def load(
     rate: float, seconds: float, input_: Path | None,
-    columns: dict[str, str], isolation: Isolation, broker: str | None, json_file: Path | None,
+    columns: dict[str, str], in_flight: int | None, isolation: Isolation, broker: str | None, json_file: Path | None,
 ) -> None:  # fmt: skip
     """Loads the running system at a fixed rate and measures how long verdicts take.
 
@@ -83,7 +92,8 @@ def load(
 
         transactions = _transactions(math.ceil(rate * seconds), input_, columns)
         gc.freeze()  # to look through all of them again and again would hold up sending, and be measured as latency
-        tally = uvloop.run(_stream(settings, settings.kafka_servers, isolation, transactions, rate, console))
+        pace = Pace(rate, in_flight, from_schedule=in_flight is None)
+        tally = uvloop.run(_stream(settings, settings.kafka_servers, isolation, transactions, pace, console))
     except KeyboardInterrupt:
         console.print("stopped")
         sys.exit(INTERRUPTED)
@@ -96,9 +106,10 @@ def load(
         missed=tally.sent - tally.verdicts,
         repeated=tally.repeated,
         dead_letters=tally.dead_letters,
+        per_second=round(tally.events_per_second, 1),
         latency_ms=tally.latency_ms(50, 95, 99, 99.9),
     )
-    _show(report, console)
+    _show(report, "the schedule" if pace.from_schedule else "sending", console)
     write_json(json_file, asdict(report))
     sys.exit(1 if report.missed else 0)
 
@@ -136,7 +147,7 @@ async def _stream(
     bootstrap: str,
     isolation: Isolation,
     transactions: list[Outgoing],
-    rate: float,
+    pace: Pace,
     console: Console,
 ) -> Tally:
     from fraudstream.adapters.transaction_stream import transaction_stream
@@ -144,16 +155,15 @@ async def _stream(
     async with transaction_stream(settings, bootstrap, isolation) as stream:
         with LiveView(console, transactions) as view:
             client = StreamClient(stream, settings, view.update)
-            pace = Pace(rate, most_in_flight=None, from_schedule=True)
             return await client.run(transactions, pace, PATIENCE_S)
 
 
-def _show(report: LoadReport, console: Console) -> None:
+def _show(report: LoadReport, since: str, console: Console) -> None:
     latency = ", ".join(
         f"{name} {'unknown' if value is None else f'{value:,.1f} ms'}" for name, value in report.latency_ms.items()
     )
     console.print(
         f"sent {report.sent:,} at {report.rate:g}/s, {report.received:,} verdicts, {report.missed:,} missed, "
-        f"{report.repeated:,} repeated\ntime to verdict, from the schedule: {latency}",
+        f"{report.repeated:,} repeated, {report.per_second:,.0f} verdicts/s\ntime to verdict, from {since}: {latency}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip

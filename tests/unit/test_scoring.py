@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, cast
 
 import pytest
@@ -32,7 +34,8 @@ PARTITIONS = 2
 class LedgerProducer:
     """Stands for one partition's transactional producer and writes down what commits together."""
 
-    def __init__(self) -> None:
+    def __init__(self, commit_s: float = 0.01) -> None:
+        self._commit_s = commit_s
         self.open: list[bytes] = []
         self.commits: list[tuple[list[bytes], list[tuple[bytes, bytes]], int]] = []
 
@@ -46,7 +49,7 @@ class LedgerProducer:
 
     async def commit(self, changelog: str, profiles: Sequence[tuple[bytes, bytes]], next_offset: int) -> int:
         verdicts, self.open = self.open, []
-        await asyncio.sleep(0.01)  # a commit takes its time: the next chunk is judged meanwhile
+        await asyncio.sleep(self._commit_s)  # a commit takes its time: the next chunk is judged meanwhile
         self.commits.append((verdicts, list(profiles), next_offset))
         return next_offset
 
@@ -129,6 +132,24 @@ async def test_profiles_verdicts_and_offsets_of_a_commit_belong_together(detecto
         for key, record in profiles
     }
     assert store.held == committed
+
+
+@pytest.mark.parametrize(("commit_s", "most"), [(0.001, 60), (0.1, 3)])
+async def test_checkpoints_take_no_more_than_their_share_of_the_time(
+    detector: Detector, commit_s: float, most: int
+) -> None:
+    producer = LedgerProducer(commit_s)
+    scoring = scoring_of(detector, LedgerProducers({0: producer}), MemoryStore())
+    started_s = time.monotonic()
+    for at in count(0, PARTITIONS):
+        scoring.hand_over(chunk_of(at))
+        await scoring.take()
+        await asyncio.sleep(0.002)
+        if time.monotonic() - started_s > 1.0:
+            break
+    assert most / 4 <= len(producer.commits) <= most
+    await scoring.settle()
+    assert_commits_are_whole(producer, 10 * (at // PARTITIONS + 1))
 
 
 def assert_commits_are_whole(producer: LedgerProducer, transactions: int) -> None:

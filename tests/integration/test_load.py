@@ -1,0 +1,47 @@
+"""`fraudstream load` beside a worker: on schedule, or as fast as verdicts come back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from fraudstream.adapters.kafka_topics import create_topics
+from fraudstream.cli.main import main
+from fraudstream.settings import Settings
+from tests.servers.kafka import KafkaCluster
+from tests.worker import Worker, environment
+
+pytestmark = pytest.mark.servers
+
+NUMBER = 2_000
+
+
+async def test_a_load_is_sent_as_fast_as_verdicts_come_back(
+    kafka: KafkaCluster, own_settings: Settings, tmp_path: Path
+) -> None:
+    await create_topics(own_settings, kafka.bootstrap)
+    settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap})
+    with Worker(settings, tmp_path) as worker:
+        await worker.ready()
+        many, few = [await loaded(worker.settings, tmp_path, str(in_flight)) for in_flight in (500, 1)]
+        assert worker.stop() == 0, worker.tail()
+    assert (many["sent"], many["received"], many["missed"]) == (NUMBER, NUMBER, 0)
+    assert (few["sent"], few["received"], few["missed"]) == (NUMBER // 100, NUMBER // 100, 0)
+    assert many["per_second"] > 5 * few["per_second"]
+    # One that has to wait for the verdict before it is measured from when it left, not from when it was due.
+    assert few["latency_ms"]["p99"] < 1000 * few["sent"] / few["per_second"] / 2
+
+
+async def loaded(settings: Settings, directory: Path, in_flight: str) -> dict[str, Any]:
+    file, seconds = directory / "load.json", "1" if in_flight != "1" else "0.01"
+    arguments = ("--rate", str(NUMBER), "--seconds", seconds, "--in-flight", in_flight, "--json", str(file))
+    done = await asyncio.to_thread(CliRunner().invoke, main, ("load", *arguments), env=environment(settings))
+    assert done.exit_code == 0, done.output
+    assert "from sending" in done.output
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
