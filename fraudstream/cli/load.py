@@ -66,8 +66,8 @@ class LoadReport:
 @columns_option
 @click.option(
     "--in-flight", type=click.IntRange(min=1), metavar="N",
-    help="Waits while so many transactions have no verdict: what the system takes, where --rate is more than that. "
-    "Measures from when it sent.",
+    help="Sends no more while so many transactions wait for their verdicts: with a high --rate, as fast as the system "
+    "takes them. Time is measured from sending then.",
 )  # fmt: skip
 @click.option(
     "--isolation", type=click.Choice(["read_uncommitted", "read_committed"]), default="read_uncommitted",
