@@ -39,7 +39,7 @@ from fraudstream.settings import Settings
 from tests.servers.jars import ServerUnavailableError
 
 READERS = ("read_uncommitted", "read_committed")
-RATES = (100, 1_000, 5_000)
+RATES = (100, 1_000, 5_000, 15_000)
 INTERVALS_S = (0.05, 0.1, 0.25, 0.5, 1.0)
 INTERVALS_RATE = 1_000
 CHECKPOINT_S: float = Settings.model_fields["checkpoint_interval_s"].default

@@ -14,17 +14,18 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.protocol.fetch import FetchRequest
 
 from fraudstream.adapters.kafka_topics import create_topics
-from fraudstream.agents.paced_fetches import MUCH_PACE_S, MUCH_RECORDS, PACE_S, pace
+from fraudstream.agents.paced_fetches import FEW_PACE_S, MUCH_PACE_S, MUCH_RECORDS, PACE_S, pace
 from fraudstream.settings import Settings
 from tests.servers.kafka import KafkaCluster
 
 pytestmark = pytest.mark.servers
 
-MESSAGES, APART_S = 200, 0.002
+MESSAGES = 200
 
 
+@pytest.mark.parametrize(("apart_s", "pace_s"), [(0.002, PACE_S), (0.015, FEW_PACE_S)])
 async def test_a_steady_stream_comes_in_answers_that_are_a_pace_apart(
-    kafka: KafkaCluster, own_settings: Settings
+    kafka: KafkaCluster, own_settings: Settings, apart_s: float, pace_s: float
 ) -> None:
     await create_topics(own_settings, kafka.bootstrap)
     topic = own_settings.transactions_topic
@@ -33,7 +34,7 @@ async def test_a_steady_stream_comes_in_answers_that_are_a_pace_apart(
         paced(kafka.bootstrap, topic) as consumer,
     ):
         sent_s = counted(consumer)
-        sending = asyncio.ensure_future(send_steadily(producer, topic))
+        sending = asyncio.ensure_future(send_steadily(producer, topic, apart_s))
         values, started_s = list[bytes](), time.monotonic()
         while len(values) < MESSAGES:
             fetched = await consumer.getmany(timeout_ms=2_000)
@@ -41,7 +42,7 @@ async def test_a_steady_stream_comes_in_answers_that_are_a_pace_apart(
         elapsed_s = time.monotonic() - started_s
         await sending
     assert values == [b"%d" % number for number in range(MESSAGES)]
-    assert len(sent_s) <= elapsed_s / PACE_S + 2
+    assert len(sent_s) <= elapsed_s / pace_s + 2
 
 
 async def test_what_comes_after_a_silence_waits_for_no_pace(kafka: KafkaCluster, own_settings: Settings) -> None:
@@ -106,10 +107,10 @@ def counted(consumer: Any) -> list[float]:
     return sent_s
 
 
-async def send_steadily(producer: AIOKafkaProducer, topic: str) -> None:
+async def send_steadily(producer: AIOKafkaProducer, topic: str, apart_s: float) -> None:
     for number in range(MESSAGES):
         await producer.send(topic, b"%d" % number, partition=0)
-        await asyncio.sleep(APART_S)
+        await asyncio.sleep(apart_s)
 
 
 async def send_together(producer: AIOKafkaProducer, topic: str, number: int) -> None:
