@@ -26,6 +26,7 @@ from benchmarks.measure import measure
 from benchmarks.process_figures import cpu_s
 from benchmarks.records import DATA_SET, load_records
 from benchmarks.targets import (
+    VERDICT_AT,
     VERDICT_AT_80_PERCENT,
     VERDICT_AT_5000,
     WORKER_AT_100,
@@ -72,6 +73,7 @@ class Result:
         latency_ms: percentiles from schedule to verdict.
         worker_cores: CPU seconds of the worker for each second of the load.
         sender_cores: the same of `fraudstream load`, over its whole life; near 1 it is the sender that is measured.
+        broker_cores: the same of the broker; None where it cannot be seen.
         load: the machine's load average before it.
     """
 
@@ -81,6 +83,7 @@ class Result:
     missed: int
     worker_cores: float
     sender_cores: float
+    broker_cores: float | None
     load: float
 
 
@@ -93,8 +96,8 @@ Written by `python -m benchmarks.latency --markdown docs/performance-latency.md`
 
 From the moment at which a transaction was due to be sent to the moment at which its verdict was read, in ms.
 
-| reader | transactions/s | checkpoint s | p50 | p95 | p99 | p99.9 | missed | worker's CPU, cores | sender's |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+| reader | transactions/s | checkpoint s | p50 | p95 | p99 | p99.9 | missed | worker's cores | sender's | broker's |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 {rows}
 
 {most}{bounds}
@@ -109,7 +112,7 @@ From the moment at which a transaction was due to be sent to the moment at which
 - {warm_up} s of load before each row are not counted. The worker's CPU is that from the load's start until its last
   verdict, over its seconds of sending.
 - The sender is one Python process and shares the cores. Its CPU is that of its whole life, with reading the data; where
-  it comes near a core, or the cores are used up, a row tells of the sender as much as of the worker.
+  it comes near a core, or the three use up the cores, a row tells of sender and broker as much as of the worker.
 - A `read_uncommitted` reader sees a verdict as soon as it is written; after a crash some come again, identical. A
   `read_committed` reader sees each exactly once, when its checkpoint's transaction is committed: on average half a
   checkpoint interval later, and the time of the commit.
@@ -124,7 +127,7 @@ def main() -> int:
         with running_broker() as broker:
             most = _most_per_s(broker) if options.most else None
             cases = dict.fromkeys(_cases(options.rates, most, options.intervals))
-            results = [_show(_measure(case, broker.bootstrap, options.seconds)) for case in cases]
+            results = [_show(_measure(case, broker, options.seconds)) for case in cases]
     except (FraudstreamError, ServerUnavailableError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
@@ -178,18 +181,22 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(case: Case, bootstrap: str, seconds: int) -> Result:
+def _measure(case: Case, broker: Broker, seconds: int) -> Result:
     with tempfile.TemporaryDirectory(prefix="fraudstream-latency-") as name:
         directory, variables = Path(name), {"CHECKPOINT_INTERVAL_S": str(case.interval_s)}
-        with running_worker(bootstrap, directory, variables) as (settings, worker):
+        with running_worker(broker.bootstrap, directory, variables) as (settings, worker):
             with Load(settings, directory, case.rate, WARM_UP_S, case.reader) as warm_up:
                 warm_up.result()
-            load, cpu_before_s = os.getloadavg()[0], cpu_s(worker.pid)
+            load, cpu_before_s, broker_before_s = os.getloadavg()[0], cpu_s(worker.pid), broker.cpu_s()
             with Load(settings, directory, case.rate, seconds, case.reader) as sender:
                 found = sender.result()
                 sender_s = sender.cpu_s
             cores = (cpu_s(worker.pid) - cpu_before_s) / seconds
-        return Result(case, found["latency_ms"], found["sent"], found["missed"], cores, sender_s / seconds, load)
+            broker_s = broker.cpu_s()
+        return Result(
+            case, found["latency_ms"], found["sent"], found["missed"], cores, sender_s / seconds,
+            None if broker_s is None or broker_before_s is None else (broker_s - broker_before_s) / seconds, load,
+        )  # fmt: skip
 
 
 def bounds(results: Sequence[Result], most: float | None) -> list[tuple[Bound, str, float]]:
@@ -203,6 +210,11 @@ def bounds(results: Sequence[Result], most: float | None) -> list[tuple[Bound, s
         rate, reader = result.case.rate, f"`{result.case.reader}`"
         if result.case.interval_s != CHECKPOINT_S:
             continue
+        found += [
+            (bound, reader, result.latency_ms[name])
+            for (at, of, name), bound in VERDICT_AT.items()
+            if (at, of) == (rate, result.case.reader)
+        ]
         if rate in verdicts:
             found.append((verdicts[rate], reader, result.latency_ms["p99"]))
         if rate in worker:
@@ -212,9 +224,10 @@ def bounds(results: Sequence[Result], most: float | None) -> list[tuple[Bound, s
 
 def _row(result: Result) -> str:
     case, latency = result.case, " | ".join(f"{result.latency_ms[name]:.0f}" for name in PERCENTILES)
+    broker = "unknown" if result.broker_cores is None else f"{result.broker_cores:.2f}"
     return (
         f"| `{case.reader}` | {case.rate:,} | {case.interval_s:g} | {latency} | {result.missed:,} | "
-        f"{result.worker_cores:.2f} | {result.sender_cores:.2f} |"
+        f"{result.worker_cores:.2f} | {result.sender_cores:.2f} | {broker} |"
     )
 
 

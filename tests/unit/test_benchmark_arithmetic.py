@@ -150,7 +150,8 @@ def test_a_missed_bound_is_told_with_its_figure() -> None:
 
 def test_bounds_are_held_against_rows_of_their_rate_with_the_usual_checkpoints() -> None:
     def row(rate: int, interval_s: float = 0.1) -> Result:
-        return Result(Case(rate, interval_s, "read_committed"), {"p99": rate / 100}, 1, 0, 0.3, 0.1, 1.0)
+        latency_ms = {"p50": rate / 200, "p99": rate / 100, "p999": rate / 50}
+        return Result(Case(rate, interval_s, "read_committed"), latency_ms, 1, 0, 0.3, 0.1, 0.5, 1.0)
 
     assert rate_near(22_345.0) == 17_800
     found = bounds([row(100), row(100, 0.5), row(5_000), row(17_800), row(17_900)], 22_345.0)
@@ -159,6 +160,8 @@ def test_bounds_are_held_against_rows_of_their_rate_with_the_usual_checkpoints()
         (VERDICT_AT_5000, "`read_committed`", 50.0),
         (VERDICT_AT_80_PERCENT, "`read_committed`", 178.0),
     ]
+    at_1000 = bounds([row(1_000)], None)
+    assert [(bound.limit, value) for bound, _, value in at_1000] == [(90, 5.0), (160, 10.0), (250, 20.0), (0.45, 0.3)]
 
 
 def sample(rate: float, interval_s: float, workers: int = 1, partitions: int = 4) -> Sample:
