@@ -212,7 +212,9 @@ async def test_a_full_disk_ends_the_worker_in_words_and_it_goes_on_once_there_is
     before = await committed_offsets(judged.bootstrap, judged.settings.app_id, topic, 4)
     with worker:
         assert await asyncio.to_thread(worker.wait, WITHIN_S) == EXIT_FAULT, worker.tail()
-    assert await committed_offsets(judged.bootstrap, judged.settings.app_id, topic, 4) == before
+    after = await committed_offsets(judged.bootstrap, judged.settings.app_id, topic, 4)
+    # What the first fault left behind may be committed before the disk is asked for room again; nothing goes back.
+    assert {number: max(offset, before[number]) for number, offset in after.items()} == after
     filler.unlink()
     with worker:
         await worker.ready()
