@@ -28,7 +28,6 @@ from benchmarks.records import DATA_SET, load_records
 from benchmarks.targets import (
     VERDICT_AT,
     VERDICT_AT_80_PERCENT,
-    VERDICT_AT_5000,
     WORKER_AT_100,
     WORKER_AT_1000,
     Bound,
@@ -201,9 +200,6 @@ def _measure(case: Case, broker: Broker, seconds: int) -> Result:
 
 def bounds(results: Sequence[Result], most: float | None) -> list[tuple[Bound, str, float]]:
     """What must be reached, of the rows with the usual checkpoints, with the row's reader."""
-    verdicts = {5_000: VERDICT_AT_5000}
-    if most is not None:
-        verdicts[rate_near(most)] = VERDICT_AT_80_PERCENT
     worker = {100: WORKER_AT_100, 1_000: WORKER_AT_1000}
     found: list[tuple[Bound, str, float]] = []
     for result in results:
@@ -215,8 +211,8 @@ def bounds(results: Sequence[Result], most: float | None) -> list[tuple[Bound, s
             for (at, of, name), bound in VERDICT_AT.items()
             if (at, of) == (rate, result.case.reader)
         ]
-        if rate in verdicts:
-            found.append((verdicts[rate], reader, result.latency_ms["p99"]))
+        if most is not None and rate == rate_near(most):
+            found.append((VERDICT_AT_80_PERCENT, reader, result.latency_ms["p99"]))
         if rate in worker:
             found.append((worker[rate], reader, result.worker_cores))
     return found

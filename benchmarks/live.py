@@ -64,13 +64,7 @@ class Load:
     cpu_s = 0.0
 
     def __init__(
-        self,
-        settings: Settings,
-        directory: Path,
-        rate: float,
-        seconds: float,
-        reader: str = "read_uncommitted",
-        in_flight: int | None = None,
+        self, settings: Settings, directory: Path, rate: float, seconds: float, reader: str = "read_uncommitted"
     ) -> None:
         self._settings = settings
         self._result = directory / f"load-{rate:g}.json"
@@ -78,7 +72,6 @@ class Load:
         self._command = [
             *(sys.executable, "-m", "fraudstream.cli.main", "load", "--isolation", reader),
             *("--rate", str(rate), "--seconds", str(seconds), "--json", str(self._result)),
-            *(("--in-flight", str(in_flight)) if in_flight else ()),
             *(("--input", str(DATA_SET)) if DATA_SET.exists() else ()),
         ]
         self._process: subprocess.Popen[bytes] | None = None

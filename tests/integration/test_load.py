@@ -1,4 +1,4 @@
-"""`fraudstream load` beside a worker: on schedule, or as fast as verdicts come back."""
+"""`fraudstream load --in-flight` beside a worker: as fast as verdicts come back, and measured from sending."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ async def test_a_load_is_sent_as_fast_as_verdicts_come_back(
     settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap})
     with Worker(settings, tmp_path) as worker:
         await worker.ready()
-        many, few = [await loaded(worker.settings, tmp_path, str(in_flight)) for in_flight in (500, 1)]
+        many = await loaded(worker.settings, tmp_path, NUMBER, in_flight=500)
+        few = await loaded(worker.settings, tmp_path, NUMBER // 100, in_flight=1)
         assert worker.stop() == 0, worker.tail()
     assert (many["sent"], many["received"], many["missed"]) == (NUMBER, NUMBER, 0)
     assert (few["sent"], few["received"], few["missed"]) == (NUMBER // 100, NUMBER // 100, 0)
@@ -37,9 +38,9 @@ async def test_a_load_is_sent_as_fast_as_verdicts_come_back(
     assert few["latency_ms"]["p99"] < 1000 * few["sent"] / few["per_second"] / 2
 
 
-async def loaded(settings: Settings, directory: Path, in_flight: str) -> dict[str, Any]:
-    file, seconds = directory / "load.json", "1" if in_flight != "1" else "0.01"
-    arguments = ("--rate", str(NUMBER), "--seconds", seconds, "--in-flight", in_flight, "--json", str(file))
+async def loaded(settings: Settings, directory: Path, number: int, in_flight: int) -> dict[str, Any]:
+    file, asked = directory / "load.json", {"rate": NUMBER, "seconds": number / NUMBER, "in-flight": in_flight}
+    arguments = [f"--{name}={value}" for name, value in asked.items()] + [f"--json={file}"]
     done = await asyncio.to_thread(CliRunner().invoke, main, ("load", *arguments), env=environment(settings))
     assert done.exit_code == 0, done.output
     assert "from sending" in done.output

@@ -21,7 +21,7 @@ from benchmarks.profile_worker import PARTS, shares, table
 from benchmarks.scaling import CHECKS, Model, can_scale, main, read_samples, section
 from benchmarks.soak_report import Reading, Soak, as_json, growth, judge, page
 from benchmarks.summary import BrokerUse, Sample
-from benchmarks.targets import PREDICT_BESIDE, VERDICT_AT_80_PERCENT, VERDICT_AT_5000, WORKER_AT_100, bounds_table
+from benchmarks.targets import PREDICT_BESIDE, VERDICT_AT, VERDICT_AT_80_PERCENT, WORKER_AT_100, bounds_table
 from fraudstream.machine import Machine
 
 MACHINE = Machine("a processor", 2, 8.0, "Linux 6", "3.11.7", {"torch": "2.5.0", "numba": "1"})
@@ -157,7 +157,7 @@ def test_bounds_are_held_against_rows_of_their_rate_with_the_usual_checkpoints()
     found = bounds([row(100), row(100, 0.5), row(5_000), row(17_800), row(17_900)], 22_345.0)
     assert found == [
         (WORKER_AT_100, "`read_committed`", 0.3),
-        (VERDICT_AT_5000, "`read_committed`", 50.0),
+        (VERDICT_AT[5_000, "read_committed", "p99"], "`read_committed`", 50.0),
         (VERDICT_AT_80_PERCENT, "`read_committed`", 178.0),
     ]
     at_1000 = bounds([row(1_000)], None)
