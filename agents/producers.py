@@ -150,10 +150,11 @@ class PartitionProducer:
         Raises:
             Fenced, BrokerError: as for `send`; the transaction did not commit, or its end is unknown.
         """
-        written = await self.send(changelog, [(key, record, []) for key, record in profiles])
+        batches = record_batches(self._producer, ((key, record, None, []) for key, record in profiles))
+        written = await self._send_batches(changelog, self.partition, batches)
         await self.commit_offset(next_offset)
-        # A batch's metadata carries its first offset; the last batch's own records follow it.
-        return int((await written[-1]).offset) if written else -1
+        # A batch's metadata carries its first offset.
+        return int((await written[-1]).offset) + int(batches[-1].record_count()) - 1 if written else -1
 
     async def commit_offset(self, next_offset: int) -> None:
         """Waits for everything sent and commits it with the source offset.

@@ -11,12 +11,12 @@ import pytest
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 
 from fraudstream.adapters.kafka_topics import create_topics
-from fraudstream.agents.producers import PartitionProducer, Producers
+from fraudstream.agents.producers import BATCH_BYTES, PartitionProducer, Producers
 from fraudstream.agents.rekeying import Rekeying
 from fraudstream.errors import Fenced
 from fraudstream.settings import Settings
 from fraudstream.topics import changelog_topic
-from tests.checker import ordered_producer, until
+from tests.checker import ordered_producer, read_topic, until
 from tests.servers.kafka import KafkaCluster
 
 pytestmark = pytest.mark.servers
@@ -70,6 +70,26 @@ async def test_where_the_last_transaction_wrote_joins_the_next_in_one_request(
         await producers.stop()
     verdicts, alerts, changelog = settings.verdicts_topic, settings.alerts_topic, changelog_topic(settings)
     assert [one for one, _ in groupby(joined)] == [{verdicts}, {alerts}, {changelog}, {verdicts, alerts, changelog}]
+
+
+async def test_a_commit_tells_how_far_its_profiles_go_in_the_changelog(
+    kafka: KafkaCluster, own_settings: Settings
+) -> None:
+    settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap})
+    await create_topics(settings, kafka.bootstrap)
+    producers = Producers(settings, kafka.bootstrap)
+    changelog = changelog_topic(settings)
+    told: dict[str, int] = {}
+    try:
+        await producers.take_over({0})
+        for sizes in ((1,), (2, 3, 4), (BATCH_BYTES // 2, BATCH_BYTES // 2 + 1, 5)):  # the last in batches of its own
+            profiles = [(f"u{size}".encode(), bytes(size)) for size in sizes]
+            told[f"u{sizes[-1]}"] = await producers[0].commit(changelog, profiles, 1)
+        assert await producers[0].commit(changelog, [], 1) == -1
+    finally:
+        await producers.stop()
+    written = {record.key.decode(): record.offset for record in await read_topic(kafka.bootstrap, changelog)}
+    assert told == {user: written[user] for user in told}
 
 
 def joins_of(producer: PartitionProducer) -> list[set[str]]:
