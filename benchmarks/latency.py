@@ -33,6 +33,7 @@ from benchmarks.targets import (
     Bound,
     bounds_table,
 )
+from fraudstream.cli.stream_client import MANY, TICK_S
 from fraudstream.errors import FraudstreamError
 from fraudstream.machine import Machine, this_machine
 from fraudstream.settings import Settings
@@ -108,6 +109,8 @@ From the moment at which a transaction was due to be sent to the moment at which
 - One broker, one worker as users start it, with 4 partitions, and `fraudstream load` share the machine's cores.
 - `fraudstream load` sends on a schedule. A transaction's time counts from when it was due, so a system that stalls is
   charged for what would have come meanwhile (no coordinated omission). The percentiles are exact, over every verdict.
+- It sends every {tick_ms:g} ms what has become due, as a client that lingers does; where fewer than {many} become due
+  meanwhile, each as soon as the broker has taken those before. Waiting so is in the figures.
 - {warm_up} s of load before each row are not counted. The worker's CPU is that from the load's start until its last
   verdict, over its seconds of sending.
 - The sender is one Python process and shares the cores. Its CPU is that of its whole life, with reading the data; where
@@ -242,6 +245,8 @@ def page(results: Sequence[Result], most: float | None, machine: Machine, second
         measured=measured_on(datetime.now(UTC), machine, [result.load for result in results]),
         seconds=seconds,
         warm_up=WARM_UP_S,
+        tick_ms=TICK_S * 1000,
+        many=MANY,
         source=DATA_SET.name if DATA_SET.exists() else "the simulator",
     )
 

@@ -22,6 +22,15 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def waited_for_core_s(pid: int) -> float:
+    """For how long the first thread of a process was ready to run and no core was free; the worker's loop is in it.
+
+    Raises:
+        MeasurementError: as for `cpu_s`.
+    """
+    return int(_read(pid, "schedstat").split()[1]) / 1e9
+
+
 def resident_mib(pid: int) -> float:
     """Resident memory.
 

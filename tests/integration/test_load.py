@@ -1,9 +1,12 @@
-"""`fraudstream load --in-flight` beside a worker: as fast as verdicts come back, and measured from sending."""
+"""`fraudstream load` on a real broker: as fast as verdicts come back, measured from sending; on schedule, in ticks."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from fraudstream.adapters.kafka_topics import create_topics
+from fraudstream.adapters.transaction_stream import transaction_stream
 from fraudstream.cli.main import main
+from fraudstream.cli.stream_client import TICK_S, Outgoing, Pace, StreamClient
 from fraudstream.settings import Settings
+from tests.checker import end_offsets
 from tests.servers.kafka import KafkaCluster
 from tests.worker import Worker, environment
 
@@ -36,6 +42,26 @@ async def test_a_load_is_sent_as_fast_as_verdicts_come_back(
     assert many["per_second"] > 5 * few["per_second"]
     # One that has to wait for the verdict before it is measured from when it left, not from when it was due.
     assert few["latency_ms"]["p99"] < 1000 * few["sent"] / few["per_second"] / 2
+
+
+async def test_what_becomes_due_within_a_tick_is_sent_together(kafka: KafkaCluster, own_settings: Settings) -> None:
+    await create_topics(own_settings, kafka.bootstrap)
+    settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap})
+    rows = [Outgoing(f"t{number}", b"u%d" % number, b"{}") for number in range(NUMBER)]
+    moments = list[float]()
+    async with transaction_stream(settings, kafka.bootstrap) as stream:
+        send = stream.send
+
+        async def noted(messages: Iterable[tuple[bytes, bytes]], topic: str | None = None) -> None:
+            moments.append(time.perf_counter())
+            await send(messages, topic)
+
+        stream.send = noted  # type: ignore[method-assign]
+        client = StreamClient(stream, settings, lambda _tally, _seen: None)
+        await client.run(rows, Pace(NUMBER / 0.5, None, from_schedule=True), patience_s=0.2)
+    assert sum((await end_offsets(kafka.bootstrap, settings.transactions_topic)).values()) == NUMBER
+    assert min(after - before for before, after in pairwise(moments)) > 0.9 * TICK_S
+    assert moments[-1] - moments[0] < 1.0, "the schedule was kept"
 
 
 async def loaded(settings: Settings, directory: Path, number: int, in_flight: int) -> dict[str, Any]:
