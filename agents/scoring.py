@@ -17,6 +17,7 @@ import numpy as np
 
 from fraudstream.adapters.record_batches import packed_batches
 from fraudstream.agents.batch_metrics import BatchMetrics, StageClock
+from fraudstream.agents.checkpoint_pace import CheckpointPace
 from fraudstream.agents.fatal import EXIT_FAULT, EXIT_FENCED, stop_process
 from fraudstream.agents.producers import (
     BATCH_BYTES,
@@ -41,13 +42,6 @@ LOOP_TURNS = 6
 
 HELD_BRIEFLY_S = 0.002
 """A slice that is judged sooner than that makes no pauses: they would cost more than it does."""
-
-CHECKPOINT_SHARE = 0.25
-"""Checkpoints take no more of the time, as long as none is due for BACKLOG_INTERVAL_S: they would hold up verdicts."""
-
-BACKLOG_RECORDS = 5_000
-BACKLOG_INTERVAL_S = 1.0
-"""With so many records waiting, checkpoints are this far apart: a profile that changes often is written once."""
 
 
 class Event(Protocol):
@@ -93,8 +87,7 @@ class Scoring:
         self._events: list[Event] = []
         self._next_offsets: dict[int, int] = {}
         self._commit: asyncio.Task[None] | None = None
-        self._checkpointed_s = time.monotonic()
-        self._commit_took_s = 0.0
+        self._pace = CheckpointPace(settings.checkpoint_interval_s)
         self._waiting: list[Event] = []
         self.is_lost = False
         self.on_fault: Callable[[Exception], None] = give_up
@@ -129,7 +122,7 @@ class Scoring:
                 if self.is_lost:
                     return
                 await self._take(events)
-                if self._is_due():
+                if self._pace.is_due(self.lag):
                     await self._start_checkpoint()
         except Exception as error:
             self._lose(error)
@@ -219,20 +212,12 @@ class Scoring:
     async def tick(self) -> None:
         """Checkpoints an idle stream: called from a timer."""
         try:
-            if self._lock.locked() or not self._is_due():
+            if self._lock.locked() or not self._pace.is_due(self.lag):
                 return
             async with self._lock:
                 await self._start_checkpoint()
         except Exception as error:
             self._lose(error)
-
-    def _is_due(self) -> bool:
-        since_s = time.monotonic() - self._checkpointed_s
-        rest_s = min(self._commit_took_s / CHECKPOINT_SHARE, BACKLOG_INTERVAL_S)
-        # In this order: to ask how much waits costs more than to look at a clock.
-        return since_s >= max(self._settings.checkpoint_interval_s, rest_s) and (
-            since_s >= BACKLOG_INTERVAL_S or self.lag() <= BACKLOG_RECORDS
-        )
 
     async def settle(self) -> None:
         """Commits everything that was processed, before partitions move or the worker stops."""
@@ -247,7 +232,7 @@ class Scoring:
 
     async def _start_checkpoint(self) -> None:
         await self._end_commit()
-        self._checkpointed_s = time.monotonic()
+        self._pace.begin()
         if not self._events:
             return
         events, self._events = self._events, []
@@ -291,8 +276,9 @@ class Scoring:
                 await self.ack(event)
         if self.on_verdicts_committed is not None and verdicts:
             self.on_verdicts_committed(verdicts)
-        self._commit_took_s = time.monotonic() - started_s
-        self._metrics.end_commit(self._commit_took_s)
+        took_s = time.monotonic() - started_s
+        self._pace.end(took_s)
+        self._metrics.end_commit(took_s)
 
 
 async def _let_others(clock: StageClock) -> None:

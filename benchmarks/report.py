@@ -44,6 +44,8 @@ ratios are taken within a round.
 - All cases take the same records from the first on; a slow one takes fewer of them, as the table says.
 - Start-up is not counted: the process first consumes and commits other records ({warm_up:,} where nothing else is \
 said). It is then held by SIGSTOP until all records are in the topic, and goes on with all of them before it.
+- The broker is warm: before the first round the full path has judged its records, unmeasured. One that has just \
+started takes a whole core, because its virtual machine compiles.
 - CPU is user and system time of the consuming process and all its threads, up to {settle_s:g} s after the last record \
 was committed. Broker and producer are other processes.
 - Events per second count from going on to the last committed offset, so the wait for the next commit is in it. \

@@ -20,7 +20,7 @@ from benchmarks.line import Line
 from benchmarks.own_cases import INTERVALS_S, THREE_BROKERS, TWO_WORKERS, name_of_interval
 from benchmarks.summary import BrokerUse, Sample
 from benchmarks.targets import CHANGELOG_BYTES
-from fraudstream.agents.scoring import BACKLOG_INTERVAL_S
+from fraudstream.agents.checkpoint_pace import BACKLOG_INTERVAL_S
 from fraudstream.settings import Settings
 
 RATE = 100_000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uvloop
 
-from fraudstream.agents import scoring
+from fraudstream.agents import checkpoint_pace
 from fraudstream.agents.start import start_app
 from fraudstream.settings import load_settings
 
-scoring.BACKLOG_INTERVAL_S = 0.0
+checkpoint_pace.BACKLOG_INTERVAL_S = 0.0
 
 uvloop.install()
 app = start_app(load_settings())
