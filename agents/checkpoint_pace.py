@@ -17,7 +17,7 @@ class CheckpointPace:
     """How far apart checkpoints are; one per worker.
 
     Args:
-        interval_s: from the begin of one to that of the next, at least.
+        interval_s: from the beginning of one to that of the next, at least.
         clock: seconds that only grow.
     """
 

@@ -100,8 +100,8 @@ From the moment at which a request was due to be sent to its answer, in ms.
   into.
 - How long the loop waited for a core is the kernel's own figure: ready to run, and both cores taken by the others. A
   worker with a core to itself does not wait so.
-- {stream_warm_up:g} s of transactions and {warm_up:g} s of requests before each row are not counted: the broker's
-  virtual machine compiles meanwhile. Beside a broker that has just started p99 is about twice as long.
+- {warm_up:g} s of requests before each row are not counted, nor {stream_warm_up:g} s of transactions before the row
+  that has them beside: meanwhile the broker's virtual machine compiles, on the same cores.
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
 from itertools import groupby
 from typing import Any
 
@@ -22,12 +23,28 @@ from tests.servers.kafka import KafkaCluster
 pytestmark = pytest.mark.servers
 
 
-@pytest.mark.parametrize("profiles", [[], [(b"u", b"profile")]])
-async def test_whoever_was_fenced_is_told_so_by_the_commit(
-    kafka: KafkaCluster, own_settings: Settings, profiles: list[tuple[bytes, bytes]]
-) -> None:
+@pytest.fixture
+async def settings(kafka: KafkaCluster, own_settings: Settings) -> Settings:
     settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap})
     await create_topics(settings, kafka.bootstrap)
+    return settings
+
+
+@pytest.fixture
+async def producer(kafka: KafkaCluster, settings: Settings) -> AsyncIterator[PartitionProducer]:
+    """That of partition 0."""
+    producers = Producers(settings, kafka.bootstrap)
+    try:
+        await producers.take_over({0})
+        yield producers[0]
+    finally:
+        await producers.stop()
+
+
+@pytest.mark.parametrize("profiles", [[], [(b"u", b"profile")]])
+async def test_whoever_was_fenced_is_told_so_by_the_commit(
+    kafka: KafkaCluster, settings: Settings, profiles: list[tuple[bytes, bytes]]
+) -> None:
     try:
         await commit_after_a_successor(settings, kafka.bootstrap, profiles)
     finally:
@@ -54,40 +71,26 @@ async def commit_after_a_successor(settings: Settings, bootstrap: str, profiles:
 
 
 async def test_where_the_last_transaction_wrote_joins_the_next_in_one_request(
-    kafka: KafkaCluster, own_settings: Settings
+    settings: Settings, producer: PartitionProducer
 ) -> None:
-    settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap})
-    await create_topics(settings, kafka.bootstrap)
-    producers = Producers(settings, kafka.bootstrap)
-    try:
-        await producers.take_over({0})
-        joined = joins_of(producers[0])
-        for topics in ((settings.verdicts_topic, settings.alerts_topic), (settings.verdicts_topic,)):
-            for topic in topics:
-                await asyncio.wait(await producers[0].send(topic, [(b"u", b"told", [])]))
-            await producers[0].commit(changelog_topic(settings), [(b"u", b"profile")], 1)
-    finally:
-        await producers.stop()
+    joined = joins_of(producer)
+    for topics in ((settings.verdicts_topic, settings.alerts_topic), (settings.verdicts_topic,)):
+        for topic in topics:
+            await asyncio.wait(await producer.send(topic, [(b"u", b"told", [])]))
+        await producer.commit(changelog_topic(settings), [(b"u", b"profile")], 1)
     verdicts, alerts, changelog = settings.verdicts_topic, settings.alerts_topic, changelog_topic(settings)
     assert [one for one, _ in groupby(joined)] == [{verdicts}, {alerts}, {changelog}, {verdicts, alerts, changelog}]
 
 
 async def test_a_commit_tells_how_far_its_profiles_go_in_the_changelog(
-    kafka: KafkaCluster, own_settings: Settings
+    kafka: KafkaCluster, settings: Settings, producer: PartitionProducer
 ) -> None:
-    settings = own_settings.model_copy(update={"kafka_servers": kafka.bootstrap})
-    await create_topics(settings, kafka.bootstrap)
-    producers = Producers(settings, kafka.bootstrap)
     changelog = changelog_topic(settings)
     told: dict[str, int] = {}
-    try:
-        await producers.take_over({0})
-        for sizes in ((1,), (2, 3, 4), (BATCH_BYTES // 2, BATCH_BYTES // 2 + 1, 5)):  # the last in batches of its own
-            profiles = [(f"u{size}".encode(), bytes(size)) for size in sizes]
-            told[f"u{sizes[-1]}"] = await producers[0].commit(changelog, profiles, 1)
-        assert await producers[0].commit(changelog, [], 1) == -1
-    finally:
-        await producers.stop()
+    for sizes in ((1,), (2, 3, 4), (BATCH_BYTES // 2, BATCH_BYTES // 2 + 1, 5)):  # the last in batches of its own
+        profiles = [(f"u{size}".encode(), bytes(size)) for size in sizes]
+        told[f"u{sizes[-1]}"] = await producer.commit(changelog, profiles, 1)
+    assert await producer.commit(changelog, [], 1) == -1
     written = {record.key.decode(): record.offset for record in await read_topic(kafka.bootstrap, changelog)}
     assert told == {user: written[user] for user in told}
 
