@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from fraudstream.compiled import Int, inlined
 from fraudstream.features.catalogue import index_of
-from fraudstream.features.lifetime import Z_FROM_EVENTS, log_steps
+from fraudstream.features.lifetime import Z_FROM_EVENTS, log_of_cents, log_steps
 from fraudstream.features.reference import STEPS_PER_NAT, Tables
-from fraudstream.features.windows import DAY_S, column_of
+from fraudstream.features.windows import DAY_S, column_of, count_until, past_of
 from fraudstream.state.event import ABSENT, CATEGORY_LOCATION, CENTS, MERCHANT, TIME
 from fraudstream.state.profile import LOG_STEPS
 
@@ -73,7 +73,7 @@ def excesses(
 
     Without a category the two of it are 0: they would say once more, and louder, what the amount itself says.
     """
-    log_amount = math.log1p(cents / 100.0)
+    log_amount = log_of_cents(cents)
     z = by_category = ratio = tail = 0.0
     if known >= Z_FROM_EVENTS:
         z = max((log_amount - mean) / deviation - Z_THRESHOLD, 0.0)
@@ -127,21 +127,21 @@ def surprise_features(
 
     `known`, `mean`, `deviation` and `usual` are the user's, as `lifetime_features` gives them.
     """
-    times, amounts = column_of(base, capacity, TIME), column_of(base, capacity, CENTS)
-    labels = column_of(base, capacity, CATEGORY_LOCATION)
     time, cents, category = np.int64(event[TIME]), np.int64(event[CENTS]), np.int64(event[CATEGORY_LOCATION]) >> 16
-    log_amount, log_usual, table = math.log1p(cents / 100.0), math.log1p(usual), tables.row_of[category]
+    log_amount, log_usual, table = log_of_cents(cents), math.log1p(usual), tables.row_of[category]
     row[_CATEGORY_Z] = 0.0 if category == ABSENT else (log_amount - tables.mean[table]) / tables.deviation[table]
     row[_TAIL] = tail_surprise(tables, table, log_amount)
     row[_BEYOND_MERCHANT] = beyond_merchant(arena, base, capacity, at, event, row, tables, table)
     by_z, by_category, by_ratio, by_tail, by_category_slow, by_ratio_slow = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    i = at - 1
-    while i >= start and time - np.int64(arena[times + i]) < ECHO_S:
-        past_category = np.int64(arena[labels + i]) >> 16
+    start += count_until(past_of(arena, base, capacity, TIME, start, at), time - ECHO_S)
+    times, amounts = past_of(arena, base, capacity, TIME, start, at), past_of(arena, base, capacity, CENTS, start, at)
+    labels = past_of(arena, base, capacity, CATEGORY_LOCATION, start, at)
+    for i in range(len(times) - 1, -1, -1):
+        past_category = np.int64(labels[i]) >> 16
         z, of_category, ratio, tail = excesses(
-            tables, np.int64(arena[amounts + i]), past_category, known, mean, deviation, log_usual
+            tables, np.int64(amounts[i]), past_category, known, mean, deviation, log_usual
         )
-        slow = math.exp(-(time - np.int64(arena[times + i])) / SLOW_DECAY_S)
+        slow = math.exp(-(time - np.int64(times[i])) / SLOW_DECAY_S)
         quick = slow * slow * slow
         by_z += quick * (z - Z_ALLOWANCE)
         by_ratio += quick * (ratio - RATIO_ALLOWANCE)
@@ -150,7 +150,6 @@ def surprise_features(
             by_category += quick * (of_category - Z_ALLOWANCE)
             by_category_slow += slow * (of_category - Z_ALLOWANCE)
             by_tail += quick * (tail - TAIL_ALLOWANCE)
-        i -= 1
     z, of_category, ratio, tail = excesses(tables, cents, category, known, mean, deviation, log_usual)
     row[_ECHO_Z] = z + ECHO_WEIGHT * max(by_z, 0.0)
     row[_ECHO_CATEGORY] = of_category + ECHO_WEIGHT * max(by_category, 0.0)

@@ -75,6 +75,59 @@ def distance_km(here: Int, there: Int) -> float:
 
 
 @inlined
+def past_of(arena: Words, base: Int, capacity: Int, column: Int, start: Int, at: Int) -> Words:
+    """A column of the ring from position `start` up to `at`, as an array of its own.
+
+    Loops over it become vector instructions; those over places in the arena do not, because each place may be negative.
+    """
+    begins = column_of(base, capacity, column)
+    return arena[begins + start : begins + at]
+
+
+@inlined
+def count_until(times: Words, last_s: Int) -> Int:
+    """How many of the times, ascending, are not after this one."""
+    low, high = 0, len(times)
+    while low < high:
+        middle = (low + high) >> 1
+        if np.int64(times[middle]) <= last_s:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@inlined
+def _distinct(merchants: Words, seen: NDArray[np.int64], generation: Int) -> Int:
+    """How many different ones; see `window_features` for the table."""
+    distinct = np.int64(0)
+    for i in range(len(merchants)):
+        merchant = np.int64(merchants[i])
+        slot = merchant % DISTINCT_SLOTS
+        while seen[slot, 0] == generation and seen[slot, 1] != merchant:
+            slot = (slot + 1) % DISTINCT_SLOTS
+        if seen[slot, 0] != generation:
+            seen[slot, 0] = generation
+            seen[slot, 1] = merchant
+            distinct += 1
+    return distinct
+
+
+@inlined
+def _journey(here: Int, time: Int, places: Words, times: Words, row: NDArray[np.float64]) -> None:
+    """Distance and speed from the last known place."""
+    row[_DISTANCE] = 0.0
+    row[_SPEED] = 0.0
+    i = len(places) - 1 if here != NO_PLACE else -1
+    while i >= 0 and np.int64(places[i]) == NO_PLACE:
+        i -= 1
+    if i >= 0:
+        distance = distance_km(here, np.int64(places[i]))
+        elapsed_s = max(time - np.int64(times[i]), np.int64(SPEED_FLOOR_S))
+        row[_DISTANCE], row[_SPEED] = distance, distance * 3600.0 / elapsed_s
+
+
+@inlined
 def window_features(
     arena: Words,
     base: Int,
@@ -90,61 +143,57 @@ def window_features(
 
     `seen` is a scratch table (DISTINCT_SLOTS, 2) and `generation` a number never used with it before.
     """
-    times, amounts = column_of(base, capacity, TIME), column_of(base, capacity, CENTS)
-    merchants, devices = column_of(base, capacity, MERCHANT), column_of(base, capacity, DEVICE)
-    labels, places = column_of(base, capacity, CATEGORY_LOCATION), column_of(base, capacity, PLACE)
     time, cents = np.int64(event[TIME]), np.int64(event[CENTS])
-    category, location = np.int64(event[CATEGORY_LOCATION]) >> 16, np.int64(event[CATEGORY_LOCATION]) & 0xFFFF
-    here = np.int64(event[PLACE])
     amount = cents / 100.0
-    count, total, largest, at_least, distinct = np.int64(0), np.int64(0), np.int64(-1), np.int64(0), np.int64(0)
+    start += count_until(past_of(arena, base, capacity, TIME, start, at), time - MONTH_S)
+    times, amounts = past_of(arena, base, capacity, TIME, start, at), past_of(arena, base, capacity, CENTS, start, at)
+    merchants = past_of(arena, base, capacity, MERCHANT, start, at)
+    total, newer = np.int64(0), len(times)
+    for window in range(len(WINDOWS_S)):
+        begins = count_until(times, time - WINDOWS_S[window])
+        for i in range(begins, newer):
+            total += np.int64(amounts[i])
+        newer, count = begins, len(times) - begins
+        row[_COUNT_1H + window] = count
+        row[_SUM_1H + window] = (total + cents) / 100.0
+        if window > 0:
+            row[_TO_MEAN_24H + window - 1] = math.log((amount + 1.0) / (total / 100.0 / count + 1.0)) if count else 0.0
+        if window == 1:
+            row[_MEAN_24H] = (total + cents) / 100.0 / (count + 1)
+            row[_MERCHANTS_24H] = _distinct(merchants[begins:], seen, generation)
+    _journey(np.int64(event[PLACE]), time, past_of(arena, base, capacity, PLACE, start, at), times, row)
+    _month_features(
+        amounts, merchants, past_of(arena, base, capacity, CATEGORY_LOCATION, start, at),
+        past_of(arena, base, capacity, DEVICE, start, at), event, row, total,
+    )  # fmt: skip
+    return len(times), total
+
+
+@inlined
+def _month_features(
+    amounts: Words,
+    merchants: Words,
+    labels: Words,
+    devices: Words,
+    event: Words,
+    row: NDArray[np.float64],
+    total: Int,
+) -> None:
+    """Features that look at each event of 30 days; `total` is the sum of their cents."""
+    cents, count = np.int64(event[CENTS]), len(amounts)
+    category, location = np.int64(event[CATEGORY_LOCATION]) >> 16, np.int64(event[CATEGORY_LOCATION]) & 0xFFFF
+    amount, largest, at_least = cents / 100.0, np.int64(0), np.int64(0)
     at_merchant, in_category, category_cents = np.int64(0), np.int64(0), np.int64(0)
     with_device, in_location = np.int64(0), np.int64(0)
-    row[_DISTANCE] = 0.0
-    row[_SPEED] = 0.0
-    look_for_place = here != NO_PLACE
-    window = 0
-    i = at - 1
-    while True:
-        if i < start or np.int64(arena[times + i]) <= time - WINDOWS_S[window]:
-            row[_COUNT_1H + window] = count
-            row[_SUM_1H + window] = (total + cents) / 100.0
-            if window > 0:
-                row[_TO_MEAN_24H + window - 1] = (
-                    math.log((amount + 1.0) / (total / 100.0 / count + 1.0)) if count else 0.0
-                )
-            if window == 1:
-                row[_MEAN_24H] = (total + cents) / 100.0 / (count + 1)
-                row[_MERCHANTS_24H] = distinct
-            window += 1
-            if window == len(WINDOWS_S):
-                break
-            continue
-        past_cents, merchant = np.int64(arena[amounts + i]), np.int64(arena[merchants + i])
-        count += 1
-        total += past_cents
+    for i in range(count):
+        past_cents, is_of_category = np.int64(amounts[i]), np.int64(labels[i]) >> 16 == category
         largest = max(largest, past_cents)
         at_least += past_cents >= cents
-        at_merchant += merchant == np.int64(event[MERCHANT])
-        if np.int64(arena[labels + i]) >> 16 == category:
-            in_category += 1
-            category_cents += past_cents
-        in_location += (np.int64(arena[labels + i]) & 0xFFFF) == location
-        with_device += np.int64(arena[devices + i]) == np.int64(event[DEVICE])
-        if window <= 1:
-            slot = merchant % DISTINCT_SLOTS
-            while seen[slot, 0] == generation and seen[slot, 1] != merchant:
-                slot = (slot + 1) % DISTINCT_SLOTS
-            if seen[slot, 0] != generation:
-                seen[slot, 0] = generation
-                seen[slot, 1] = merchant
-                distinct += 1
-        if look_for_place and np.int64(arena[places + i]) != NO_PLACE:
-            distance = distance_km(here, np.int64(arena[places + i]))
-            elapsed_s = max(time - np.int64(arena[times + i]), np.int64(SPEED_FLOOR_S))
-            row[_DISTANCE], row[_SPEED] = distance, distance * 3600.0 / elapsed_s
-            look_for_place = False
-        i -= 1
+        at_merchant += merchants[i] == event[MERCHANT]
+        in_category += is_of_category
+        category_cents += past_cents if is_of_category else 0
+        in_location += (np.int64(labels[i]) & 0xFFFF) == location
+        with_device += devices[i] == event[DEVICE]
     mean = total / 100.0 / count if count else 0.0
     row[_TO_MAX_30D] = math.log((amount + 1.0) / (largest / 100.0 + 1.0)) if count else 0.0
     row[_RANK_30D] = -math.log((at_least + 0.5) / (count + 1.0))
@@ -159,7 +208,6 @@ def window_features(
         row[_CATEGORY_RARITY] = -math.log((in_category + CATEGORY_PRIOR) / (count + RARITY_PRIOR))
     row[_DEVICE_VISITS] = with_device if event[DEVICE] != ABSENT else 0
     row[_LOCATION_VISITS] = in_location if location != ABSENT else 0
-    return count, total
 
 
 @inlined
@@ -167,16 +215,17 @@ def novelty_features(
     arena: Words, base: Int, capacity: Int, start: Int, at: Int, event: Words, row: NDArray[np.float64]
 ) -> None:
     """Whether merchant, device and location are new to everything that the profile still holds."""
-    merchants, devices = column_of(base, capacity, MERCHANT), column_of(base, capacity, DEVICE)
-    labels = column_of(base, capacity, CATEGORY_LOCATION)
+    merchants = past_of(arena, base, capacity, MERCHANT, start, at)
+    devices = past_of(arena, base, capacity, DEVICE, start, at)
+    labels = past_of(arena, base, capacity, CATEGORY_LOCATION, start, at)
     location = np.int64(event[CATEGORY_LOCATION]) & 0xFFFF
     merchant_known, device_known, location_known, any_device, any_location = False, False, False, False, False
-    for i in range(start, at):
-        past_location = np.int64(arena[labels + i]) & 0xFFFF
-        merchant_known |= arena[merchants + i] == event[MERCHANT]
-        device_known |= arena[devices + i] == event[DEVICE]
+    for i in range(len(merchants)):
+        past_location = np.int64(labels[i]) & 0xFFFF
+        merchant_known |= merchants[i] == event[MERCHANT]
+        device_known |= devices[i] == event[DEVICE]
         location_known |= past_location == location
-        any_device |= arena[devices + i] != ABSENT
+        any_device |= devices[i] != ABSENT
         any_location |= past_location != ABSENT
     row[_MERCHANT_NEW] = at > start and not merchant_known
     row[_DEVICE_NEW] = event[DEVICE] != ABSENT and any_device and not device_known

@@ -85,17 +85,19 @@ def _walk(
     path: NDArray[np.float64],
     total: NDArray[np.float64],
 ) -> None:
-    inner, rows = feature.shape[1], len(inputs)
-    nodes = np.empty(rows, np.int32)
+    # Without signs: every signed place is first asked whether it counts from the end, which takes as long as the walk.
+    inner, rows, one = np.uint32(feature.shape[1]), len(inputs), np.uint32(1)
+    nodes = np.empty(rows, np.uint32)
     for tree in range(len(feature)):
         # The tree stays in the cache while all rows pass through it, level by level: no row waits for another one.
         features, thresholds, paths = feature[tree], threshold[tree], path[tree]
         nodes[:] = 0
-        level = 1
+        level = one
         while level <= inner:
             for row in range(rows):
                 node = nodes[row]
-                nodes[row] = 2 * node + 1 + (inputs[row, features[node]] > thresholds[node])
-            level *= 2
+                goes_right = inputs[row, np.uint16(features[node])] > thresholds[node]
+                nodes[row] = (node << one) + one + np.uint32(goes_right)
+            level <<= one
         for row in range(rows):
             total[row] += paths[nodes[row] - inner]
