@@ -314,7 +314,9 @@ def _how_high(where: str, payments: str, row: Row) -> str:
 
 def _exp(exponent: float) -> float:
     """Finite for any exponent."""
-    return math.exp(min(max(exponent, -_LARGEST_EXPONENT), _LARGEST_EXPONENT))
+    if abs(exponent) > _LARGEST_EXPONENT:
+        exponent = math.copysign(_LARGEST_EXPONENT, exponent)
+    return math.exp(exponent)
 
 
 def _usually(usual: float | None) -> str:

@@ -139,7 +139,7 @@ def window_features(
     seen: NDArray[np.int64],
     generation: Int,
 ) -> tuple[Int, Int]:
-    """Features of the four windows, in one scan from the newest past event to 30 days back.
+    """Features of the four windows; what lies in a longer one beyond the shorter ones is added to them.
 
     `seen` is a scratch table (DISTINCT_SLOTS, 2) and `generation` a number never used with it before.
     """

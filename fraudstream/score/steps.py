@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fraudstream.compiled import compiled
 from fraudstream.features.engine import SEQUENCE_CATEGORY, SEQUENCE_CENTS, SEQUENCE_TIME
+from fraudstream.features.lifetime import log_of_cents
 
 AMOUNT, GAP, HOUR_SIN, HOUR_COS, IS_THERE = range(5)
 STEP_NUMBERS = 5
@@ -104,12 +105,12 @@ def _encode(
             time = np.int64(sequences[row, step, SEQUENCE_TIME])
             if time == 0:
                 continue
-            amount = math.log1p(np.int64(sequences[row, step, SEQUENCE_CENTS]) / 100.0)
+            amount = log_of_cents(np.int64(sequences[row, step, SEQUENCE_CENTS]))
             angle = (2.0 * math.pi / _DAY_S) * (time % _DAY_S)
             before = np.int64(sequences[row, step - 1, SEQUENCE_TIME]) if step > 0 else np.int64(0)
             if before > 0:
                 gap_s = time - before if time > before else np.int64(0)
-                numbers[row, step, GAP] = (math.log1p(gap_s) - scale[2]) / scale[3]
+                numbers[row, step, GAP] = (math.log(1 + gap_s) - scale[2]) / scale[3]
             numbers[row, step, AMOUNT] = (amount - scale[0]) / scale[1]
             numbers[row, step, HOUR_SIN] = math.sin(angle)
             numbers[row, step, HOUR_COS] = math.cos(angle)
