@@ -57,6 +57,10 @@ def running_worker(
 class Load:
     """`fraudstream load` as a process beside the worker, from entering to leaving the context.
 
+    Args:
+        rate: transactions a second.
+        in_flight: sends no more while so many have no verdict, so with a high rate as fast as they come.
+
     Attributes:
         cpu_s: user and system time of its whole life, once `result` was asked for.
     """
@@ -64,7 +68,13 @@ class Load:
     cpu_s = 0.0
 
     def __init__(
-        self, settings: Settings, directory: Path, rate: float, seconds: float, reader: str = "read_uncommitted"
+        self,
+        settings: Settings,
+        directory: Path,
+        rate: float,
+        seconds: float,
+        reader: str = "read_uncommitted",
+        in_flight: int | None = None,
     ) -> None:
         self._settings = settings
         self._result = directory / f"load-{rate:g}.json"
@@ -73,6 +83,7 @@ class Load:
             *(sys.executable, "-m", "fraudstream.cli.main", "load", "--isolation", reader),
             *("--rate", str(rate), "--seconds", str(seconds), "--json", str(self._result)),
             *(("--input", str(DATA_SET)) if DATA_SET.exists() else ()),
+            *(("--in-flight", str(in_flight)) if in_flight is not None else ()),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
