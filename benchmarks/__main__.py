@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.broker import Broker, running_broker
 from benchmarks.cases import CASES, FULL_PATH, PARTITIONS, WARM_UP_RECORDS, Case
 from benchmarks.catalogue import ALL_CASES, BY_NAME
-from benchmarks.measure import SETTLE_S, measure
+from benchmarks.measure import SETTLE_S, measure, warm_broker
 from benchmarks.peer_cases import KAFKA_STREAMS, PYTHON, java_version, peer_versions
 from benchmarks.records import Records, load_records, of_few_users
 from benchmarks.report import Run, as_json, markdown_page, markdown_table, targets_table
@@ -28,9 +28,6 @@ from tests.servers.jars import ServerUnavailableError
 
 LIBRARIES = ("faust-streaming", "aiokafka", "msgspec", "numba", "numpy", "rocksdict", "scikit-learn", "torch", "uvloop")
 """Whose versions have a say in the figures."""
-BROKER_WARM_UPS = 2
-"""So often the full path runs before the first round, unmeasured. A broker that has just started takes a whole core for
-some 20 s of load, because its virtual machine compiles, and then a third of one: what is measured first would wait."""
 
 
 def main() -> int:
@@ -104,8 +101,9 @@ def _run(cases: Sequence[Case], rows: Mapping[str, int], repeats: int) -> Run:
     records = load_records(wanted)
     with running_broker() as broker:
         print(f"records are {records.source}; Kafka at {broker.bootstrap}", flush=True)
-        for _ in range(BROKER_WARM_UPS):
-            _measured(BY_NAME[FULL_PATH], broker, records, rows)
+        full_path = BY_NAME[FULL_PATH]
+        given = records.messages[: full_path.warm_up + rows[FULL_PATH]]
+        warm_broker(full_path, broker, given[: full_path.warm_up], given[full_path.warm_up :])
         samples = _measure_all(broker, cases, records, rows, repeats)
     return Run(
         date=datetime.now(UTC),

@@ -23,7 +23,7 @@ from benchmarks.broker import running_broker
 from benchmarks.cases import FULL_PATH, WARM_UP_RECORDS
 from benchmarks.catalogue import BY_NAME
 from benchmarks.circumstances import measured_on
-from benchmarks.measure import running
+from benchmarks.measure import running, warm_broker
 from benchmarks.process_figures import MeasurementError
 from benchmarks.records import load_records
 from benchmarks.summary import Sample
@@ -115,17 +115,20 @@ def _profile(rows: int, raw: Path) -> Sample:
     if spy is None:
         raise MeasurementError("expected py-spy, found none: pip install 'fraudstream[bench]'")
     records = load_records(WARM_UP_RECORDS + rows).messages
-    with running_broker() as broker, running(BY_NAME[FULL_PATH], broker) as consumer:
-        consumer.warm_up(records[:WARM_UP_RECORDS])
-        (pid,) = consumer.pids
-        command = [spy, "record", "--pid", str(pid), "--rate", str(SAMPLES_PER_S), "--nonblocking"]
-        command += ["--format", "raw", "--output", str(raw), "--duration", "3600"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as spying:
-            time.sleep(ATTACHED_AFTER_S)
-            sample = consumer.take(records[WARM_UP_RECORDS:])
-            spying.send_signal(signal.SIGINT)
-            _, said = spying.communicate()
-        consumer.finish()
+    given, full_path = (records[:WARM_UP_RECORDS], records[WARM_UP_RECORDS:]), BY_NAME[FULL_PATH]
+    with running_broker() as broker:
+        warm_broker(full_path, broker, *given)
+        with running(full_path, broker) as consumer:
+            consumer.warm_up(given[0])
+            (pid,) = consumer.pids
+            command = [spy, "record", "--pid", str(pid), "--rate", str(SAMPLES_PER_S), "--nonblocking"]
+            command += ["--format", "raw", "--output", str(raw), "--duration", "3600"]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as spying:
+                time.sleep(ATTACHED_AFTER_S)
+                sample = consumer.take(given[1])
+                spying.send_signal(signal.SIGINT)
+                _, said = spying.communicate()
+            consumer.finish()
     if not raw.exists():
         raise MeasurementError(f"expected py-spy to write its samples, it ended with {spying.returncode}: {said}")
     return sample

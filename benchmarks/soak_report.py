@@ -14,7 +14,8 @@ from benchmarks.line import Line
 from fraudstream.machine import Machine
 
 HOUR_S = 3600.0
-JUDGED_FROM = 1 / 3
+BYTES_PER_MB = 1e6
+JUDGED_FROM, LAST_THIRD = 1 / 3, 2 / 3
 """The first third is for what fills up once: caches, RocksDB's memory, the allocator's arenas."""
 MOST_GROWTH = 0.01
 """Of the mean, in an hour: what a line may grow and still be called flat."""
@@ -28,7 +29,8 @@ PAGE = """\
 
 Written by `{command}`.
 
-Memory is **{verdict}**: {growth}.
+Memory is **{verdict}**: {growth}. Its highest reading, {highest:,.1f} MB, was that after \
+{highest_min:.1f} minutes; the highest of the last third is {highest_late:,.1f} MB.
 
 {table}
 {picture}
@@ -103,6 +105,10 @@ class Soak:
         values = self.values(name)
         return judge(self.line(name), sum(values) / len(values))
 
+    def highest(self, since: float = 0.0) -> Reading:
+        """Where memory was highest, from this share of the readings on."""
+        return max(self.readings[round(len(self.readings) * since) :], key=lambda reading: reading.resident_bytes)
+
     @property
     def is_flat(self) -> bool:
         """Whether memory is."""
@@ -123,7 +129,7 @@ def growth(line: Line) -> str:
 
 
 FIGURES = {
-    "resident_bytes": ("resident memory, MB", 1e6, ",.1f"),
+    "resident_bytes": ("resident memory, MB", BYTES_PER_MB, ",.1f"),
     "open_files": ("open files", 1.0, ",.0f"),
     "backlog": ("transactions that wait", 1.0, ",.0f"),
     "most_loop_lag_ms": ("loop lag, at most, ms", 1.0, ",.0f"),
@@ -150,6 +156,9 @@ def page(soak: Soak, picture: str = "") -> str:
         command=soak.command,
         verdict=soak.verdict("resident_bytes"),
         growth=growth(soak.line("resident_bytes")),
+        highest=soak.highest().resident_bytes / BYTES_PER_MB,
+        highest_min=soak.highest().at_s / 60,
+        highest_late=soak.highest(LAST_THIRD).resident_bytes / BYTES_PER_MB,
         table=judged_table(soak),
         picture=f"\n![Memory, backlog, open files and loop lag over time]({picture})\n" if picture else "",
         measured=measured_on(soak.date, soak.machine, soak.loads),

@@ -120,11 +120,18 @@ def test_the_first_third_of_a_soak_is_not_judged() -> None:
     assert soak_of(start + filling[59:]).judged_readings[0].resident_bytes == filling[60].resident_bytes
 
 
+def test_a_soak_tells_where_memory_was_highest() -> None:
+    falling = soak_of(readings(-6e7))
+    assert falling.highest() == falling.readings[0]
+    assert falling.highest(2 / 3) == falling.readings[120]
+
+
 def test_the_page_of_a_soak_tells_growth_with_its_error_machine_and_picture(tmp_path: Path) -> None:
     soak = soak_of(readings(5e7))
     told = page(soak, "soak.png")
     for part in (
         "Memory is **not flat**: +50,000,000 ± 0 bytes an hour",
+        "highest reading, 925.0 MB, was that after 30.0 minutes; the highest of the last third is 925.0 MB.",
         "(soak.png)",
         "2026-01-02 03:04 UTC: a processor, 2 cores, 8 GiB",
         "torch 2.5.0, numba 1",
