@@ -257,6 +257,11 @@ async def _make_topic(bootstrap: str, name: str, config: dict[str, str]) -> None
     await admin.start()
     try:
         await admin.create_topics([NewTopic(name, 4, 1, topic_configs=config)])
+
+        async def is_there() -> bool:  # the broker answers before all of it knows
+            return name in await admin.list_topics()
+
+        await until(is_there, 20, "the topic")
     finally:
         await admin.close()
 

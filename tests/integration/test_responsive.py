@@ -20,7 +20,7 @@ from tests.datasets import data_set
 from tests.servers.kafka import KafkaCluster
 from tests.worker import Worker
 
-ROWS = int(os.environ.get("RESPONSIVE_ROWS", "120000"))
+ROWS = int(os.environ.get("RESPONSIVE_ROWS", "240000"))
 ASKED = 150
 P99_S = float(os.environ.get("RESPONSIVE_P99_S", "0.05"))
 SPIN_S = 0.005
