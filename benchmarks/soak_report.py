@@ -15,7 +15,8 @@ from fraudstream.machine import Machine
 
 HOUR_S = 3600.0
 BYTES_PER_MB = 1e6
-JUDGED_FROM, LAST_THIRD = 1 / 3, 2 / 3
+LAST_THIRD = 2 / 3
+JUDGED_FROM = 1 / 3
 """The first third is for what fills up once: caches, RocksDB's memory, the allocator's arenas."""
 MOST_GROWTH = 0.01
 """Of the mean, in an hour: what a line may grow and still be called flat."""
@@ -85,7 +86,10 @@ class Soak:
     @property
     def judged_readings(self) -> list[Reading]:
         """The last two thirds."""
-        return list(self.readings[round(len(self.readings) * JUDGED_FROM) :])
+        return self._since(JUDGED_FROM)
+
+    def _since(self, share: float) -> list[Reading]:
+        return list(self.readings[round(len(self.readings) * share) :])
 
     def line(self, name: str) -> Line:
         """Through a figure of the last two thirds, over hours.
@@ -107,7 +111,7 @@ class Soak:
 
     def highest(self, since: float = 0.0) -> Reading:
         """Where memory was highest, from this share of the readings on."""
-        return max(self.readings[round(len(self.readings) * since) :], key=lambda reading: reading.resident_bytes)
+        return max(self._since(since), key=lambda reading: reading.resident_bytes)
 
     @property
     def is_flat(self) -> bool:

@@ -15,7 +15,7 @@ from fraudstream.compiled import Int, inlined
 from fraudstream.features.catalogue import index_of
 from fraudstream.features.lifetime import Z_FROM_EVENTS
 from fraudstream.features.reference import Tables
-from fraudstream.features.windows import DAY_S, HOUR_S, MONTH_S, column_of, count_until, past_of
+from fraudstream.features.windows import DAY_S, HOUR_S, MONTH_S, column_of, count_until, familiar, past_of
 from fraudstream.state.event import ABSENT, CATEGORY_LOCATION, CENTS, DEVICE, MERCHANT, TIME
 
 Words = NDArray[np.uint32]
@@ -55,17 +55,9 @@ def strangeness(
     """Device and place against all that the profile holds from before the last day; reads small_burst_1h as well."""
     time, location = np.int64(event[TIME]), np.int64(event[CATEGORY_LOCATION]) & 0xFFFF
     at = start + count_until(past_of(arena, base, capacity, TIME, start, at), time - DAY_S - 1)
-    merchants = past_of(arena, base, capacity, MERCHANT, start, at)
-    devices = past_of(arena, base, capacity, DEVICE, start, at)
-    labels = past_of(arena, base, capacity, CATEGORY_LOCATION, start, at)
-    any_device, device_known, any_location, location_known, merchant_known = False, False, False, False, False
-    for i in range(len(merchants)):
-        past_location = np.int64(labels[i]) & 0xFFFF
-        any_device |= devices[i] != ABSENT
-        device_known |= devices[i] == event[DEVICE]
-        any_location |= past_location != ABSENT
-        location_known |= past_location == location
-        merchant_known |= merchants[i] == event[MERCHANT]
+    merchant_known, device_known, any_device, location_known, any_location = familiar(
+        arena, base, capacity, start, at, event
+    )
     row[_DEVICE] = 0.0
     if event[DEVICE] != ABSENT and any_device and not device_known:
         row[_DEVICE] = 1.0 + row[_RARITY] + (0.0 if merchant_known else 1.0) + min(row[_SMALL], MOST_TESTS)
