@@ -25,7 +25,7 @@ from benchmarks.broker import Offsets, running_broker
 from benchmarks.live import Scrape, most_between, running_worker, scrape
 from benchmarks.made_up import DAYS_S, draw, produce_at_rate, produce_past
 from benchmarks.process_figures import MeasurementError, open_files, resident_mib
-from benchmarks.soak_report import Reading, Soak, as_json, judged_table, page
+from benchmarks.soak_report import EVERY_S, Reading, Soak, as_json, judged_table, page
 from fraudstream.adapters import metric_catalogue as metrics
 from fraudstream.errors import FraudstreamError
 from fraudstream.machine import this_machine
@@ -33,7 +33,6 @@ from fraudstream.settings import Settings
 from fraudstream.worker_process import WorkerProcess
 from tests.servers.jars import ServerUnavailableError
 
-EVERY_S = 10.0
 PAYMENTS = 20
 """In each user's last 30 days, in the mean."""
 EARLIEST = datetime(2001, 1, 1, tzinfo=UTC).timestamp()

@@ -12,6 +12,7 @@ import numpy as np
 from fraudstream.decide.policy import Policy
 from fraudstream.errors import SettingsError
 from fraudstream.features.engine import FeatureEngine
+from fraudstream.heap import steady_heap
 from fraudstream.pipeline import Detector, process
 from fraudstream.score import artifact
 from fraudstream.score.exchange import OwnEnsemble
@@ -129,11 +130,13 @@ def time_predictions(detector: Detector, seconds: float) -> list[float]:
 
 
 def warm_up(detector: Detector) -> None:
-    """Makes a starting process quick: `try_out`, and the collector no longer walks through what stays for ever.
+    """Makes a starting process quick and steady: `try_out`, and the collector no longer walks through what stays for
+    ever; then `steady_heap`.
 
     Raises:
         ModelError: scores depend on the batch on this machine.
     """
+    steady_heap()
     try_out(detector)
     gc.collect()
     gc.freeze()

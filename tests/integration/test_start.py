@@ -157,10 +157,12 @@ def _assert_options_hold(log: str) -> None:
     """What RocksDB itself says it runs with, for every column family it opened."""
     filters = re.findall(r"^\s*filter_policy: (\S+)", log, re.MULTILINE)
     capacities = re.findall(r"block_cache_options:\s+capacity : (\d+)", log)
+    cached = re.findall(r"^\s*cache_index_and_filter_blocks: (\d)", log, re.MULTILINE)
     buffers = re.findall(r"Options\.write_buffer_size: (\d+)", log)
     assert filters, log[:2_000]
     assert set(filters) == {"bloomfilter"}
     assert set(map(int, capacities)) == {BLOCK_CACHE_BYTES}
+    assert set(cached) == {"0"}
     assert set(map(int, buffers)) == {BLOCK_CACHE_BYTES // 2}
 
 

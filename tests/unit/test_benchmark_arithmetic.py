@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from benchmarks.open_loop import Answers
 from benchmarks.plot import draw_soak
 from benchmarks.profile_worker import PARTS, shares, table
 from benchmarks.scaling import CHECKS, Model, can_scale, main, read_samples, section
-from benchmarks.soak_report import Reading, Soak, as_json, growth, judge, page
+from benchmarks.soak_report import Reading, Soak, as_json, growth, judge, lowest, page
 from benchmarks.summary import BrokerUse, Sample
 from benchmarks.targets import PREDICT_BESIDE, VERDICT_AT, VERDICT_AT_80_PERCENT, WORKER_AT_100, bounds_table
 from fraudstream.machine import Machine
@@ -118,6 +119,31 @@ def test_the_first_third_of_a_soak_is_not_judged() -> None:
     start = [Reading(one.at_s, one.resident_bytes * 0.5, 10, 0, 0.0, 0) for one in filling[:60]]
     assert soak_of(start + filling[60:]).verdict("resident_bytes") == "flat"
     assert soak_of(start + filling[59:]).judged_readings[0].resident_bytes == filling[60].resident_bytes
+
+
+def saw(growth_an_hour: float) -> list[Reading]:
+    """Memory that rises by 40 MB and falls, every 40 to 50 seconds."""
+    teeth = [at % 9 % 5 for at in range(180)]
+    return [
+        replace(one, resident_bytes=one.resident_bytes + 1e7 * tooth, open_files=40 + tooth)
+        for one, tooth in zip(readings(growth_an_hour), teeth, strict=True)
+    ]
+
+
+def test_what_rises_and_falls_is_judged_by_what_it_falls_to() -> None:
+    steady, leak = soak_of(saw(0.0)), soak_of(saw(2e7))
+    assert (steady.verdict("resident_bytes"), steady.verdict("open_files")) == ("flat", "flat")
+    assert leak.verdict("resident_bytes") == "not flat"
+    assert leak.line("resident_bytes").slope == pytest.approx(2e7, rel=0.05)
+
+
+def test_the_lowest_reading_of_each_span_is_taken_and_a_span_that_is_not_full_is_left_out() -> None:
+    found = saw(0.0)[:20]
+    floor = lowest(found, "resident_bytes", 60.0)
+    assert [one.resident_bytes for one in floor] == [
+        min(one.resident_bytes for one in found[at : at + 6]) for at in (0, 6, 12)
+    ]
+    assert lowest(found, "backlog", 0.0) == found
 
 
 def test_a_soak_tells_where_memory_was_highest() -> None:

@@ -1,0 +1,31 @@
+"""What RocksDB holds in memory follows from what it keeps, not from how often it was written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import rocksdict
+
+from fraudstream.tables.store import open_options
+
+USERS = 2_500
+PROFILE_BYTES = 700
+FLUSHES = 24
+"""Enough to merge files several times."""
+OF_FILES = 0.01
+
+
+def test_files_that_were_merged_leave_nothing_in_memory(tmp_path: Path) -> None:
+    database = rocksdict.Rdict(str(tmp_path), open_options())
+    for _ in range(FLUSHES):
+        for user in range(USERS):
+            database[b"user-%d" % user] = os.urandom(PROFILE_BYTES)
+        database.flush()
+    held = sum(
+        database.property_int_value(f"rocksdb.{name}") for name in ("block-cache-usage", "estimate-table-readers-mem")
+    )
+    files = list(tmp_path.glob("*.sst"))
+    assert len(files) < FLUSHES, "nothing was merged"
+    assert held < OF_FILES * sum(file.stat().st_size for file in files)
+    database.close()
