@@ -198,6 +198,7 @@ def _keep_profiles(app: FraudApp) -> ProfileStore:
     table = profile_table(app, app.settings.topic_partitions)
     table.store.on_fault = stop_for_store
     table.store.on_set_aside = lambda _partition: app.metrics.stores_damaged.inc()
+    app.metrics.before_text.append(lambda: app.metrics.observe_store(table.store.memory_bytes()))
     app.profiles = Profiles(table.store, app.settings.profile_cache_size)
     app.tables.restore, app.tables.standby = (
         make(app.settings, app.bootstrap, changelog_topic(app.settings), table.store)

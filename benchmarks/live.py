@@ -144,9 +144,12 @@ class Scrape:
             }
         )
 
-    def total(self, name: str) -> float:
-        """The sum over all labels; 0 where there is none."""
-        return sum(value for (found, _), value in self.values.items() if found == name)
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over all series of this name, or of those with these labels; 0 where there is none."""
+        wanted = labels.items()
+        return sum(
+            value for (found, has), value in self.values.items() if found == name and wanted <= dict(has).items()
+        )
 
     def buckets(self, name: str) -> dict[float, float]:
         """Upper bound -> how many values were not above it, of a histogram without labels."""

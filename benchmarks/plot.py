@@ -49,14 +49,12 @@ def draw_soak(soak: Soak, file: Path) -> None:
     figure = Figure(figsize=(WIDTH_IN, SOAK_ROW_IN * len(FIGURES)), layout="constrained")
     minutes = [reading.at_s / 60 for reading in soak.readings]
     judged = minutes[round(len(minutes) * JUDGED_FROM) :]
-    for axes, (name, (title, unit, *_)) in zip(
-        figure.subplots(len(FIGURES), sharex=True), FIGURES.items(), strict=True
-    ):
+    for axes, (name, (title, unit, _)) in zip(figure.subplots(len(FIGURES), sharex=True), FIGURES.items(), strict=True):
         axes.plot(minutes, [getattr(reading, name) / unit for reading in soak.readings], color=OWN_COLOUR)
         line = soak.line(name)
         axes.plot(judged, [line.at(at / 60) / unit for at in judged], color="#475569", linestyle="--")
         axes.set_title(title, loc="left", fontsize="medium")
         axes.margins(x=0)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[-1].set_xlabel("minutes; dashed: the line through the last two thirds, or through their floor")
+    figure.axes[-1].set_xlabel("minutes; dashed: the line through the last two thirds")
     figure.savefig(file, dpi=DPI)

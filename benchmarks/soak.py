@@ -25,7 +25,7 @@ from benchmarks.broker import Offsets, running_broker
 from benchmarks.live import Scrape, most_between, running_worker, scrape
 from benchmarks.made_up import DAYS_S, draw, produce_at_rate, produce_past
 from benchmarks.process_figures import MeasurementError, open_files, resident_mib
-from benchmarks.soak_report import EVERY_S, Reading, Soak, as_json, judged_table, page
+from benchmarks.soak_report import Reading, Soak, as_json, judged_table, page
 from fraudstream.adapters import metric_catalogue as metrics
 from fraudstream.errors import FraudstreamError
 from fraudstream.machine import this_machine
@@ -33,6 +33,7 @@ from fraudstream.settings import Settings
 from fraudstream.worker_process import WorkerProcess
 from tests.servers.jars import ServerUnavailableError
 
+EVERY_S = 10.0
 PAYMENTS = 20
 """In each user's last 30 days, in the mean."""
 EARLIEST = datetime(2001, 1, 1, tzinfo=UTC).timestamp()
@@ -148,6 +149,7 @@ def _reading(worker: WorkerProcess, before: Scrape, now: Scrape, at_s: float) ->
     return Reading(
         at_s=at_s,
         resident_bytes=resident_mib(worker.pid) * BYTES_PER_MIB,
+        write_buffer_bytes=now.total(metrics.STORE_MEMORY.name, part="write_buffers"),
         open_files=open_files(worker.pid),
         backlog=now.total(metrics.LAG.name),
         most_loop_lag_ms=most_between(before, now, metrics.LOOP_LAG.name) * 1000,

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import groupby, pairwise
-from typing import Literal, NamedTuple
+from itertools import pairwise
+from typing import Literal
 
 from benchmarks.circumstances import measured_on
 from benchmarks.line import Line
@@ -22,32 +22,6 @@ MOST_GROWTH = 0.01
 """Of the mean, in an hour: what a line may grow and still be called flat."""
 ERRORS = 2.0
 """Standard errors that a slope is known to."""
-
-LEAST_POINTS = 3
-EVERY_S = 10.0
-"""From one reading to the next."""
-
-
-class Shown(NamedTuple):
-    """How a figure is told, and from what its growth is read.
-
-    Attributes:
-        unit: what it is divided by.
-        tooth_s: rises and falls within so long, so that its growth is that of its lowest readings; 0 where it does not.
-    """
-
-    title: str
-    unit: float
-    form: str
-    tooth_s: float = 0.0
-
-
-FIGURES = {
-    "resident_bytes": Shown("resident memory, MB", BYTES_PER_MB, ",.1f", tooth_s=60.0),
-    "open_files": Shown("open files", 1.0, ",.0f", tooth_s=180.0),
-    "backlog": Shown("transactions that wait", 1.0, ",.0f"),
-    "most_loop_lag_ms": Shown("loop lag, at most, ms", 1.0, ",.0f"),
-}
 
 Verdict = Literal["flat", "not flat", "not decided"]
 
@@ -71,9 +45,9 @@ Longest time between two readings: {gap_s:.0f} s; much more than ten means that 
   than the clock that it stays so: profiles neither grow nor shrink.
 - Each figure is read every ten seconds. A line of least squares goes through the last two thirds; the error of its
   slope is widened for readings that resemble their neighbours.
-- Memory and open files rise and fall like the teeth of a saw, because RocksDB fills its write buffers and writes them
-  out, and gathers small files and merges them. A leak raises where they fall to: their lines go through the lowest
-  readings of each {memory_s:.0f} and {files_s:.0f} seconds, longer than a tooth.
+- RocksDB gathers changes in memory, up to 16 MiB a partition, writes them to a file and begins anew: memory rises and
+  falls with it. How much that is at each reading, the worker's own metric tells (`fraudstream_store_memory_bytes`);
+  what is judged is the rest.
 - *Flat* is what grows, with two standard errors on top, by at most {most:.0%} of its mean in an hour; *not flat* is
   what grows by more even with two taken away. In between nothing is decided, and a longer run tells more.
 - The loop's lag is that of the worker's own metric: the bound of the bucket that its largest value fell into.
@@ -86,6 +60,7 @@ class Reading:
 
     Attributes:
         at_s: since the first transaction of the rate.
+        write_buffer_bytes: the part of memory in which RocksDB gathers changes until it writes a file.
         backlog: transactions that wait to be judged.
         most_loop_lag_ms: since the reading before.
         judged: transactions since the reading before.
@@ -93,10 +68,16 @@ class Reading:
 
     at_s: float
     resident_bytes: float
+    write_buffer_bytes: float
     open_files: float
     backlog: float
     most_loop_lag_ms: float
     judged: float
+
+    @property
+    def steady_bytes(self) -> float:
+        """Memory without the write buffers, which rise and fall."""
+        return self.resident_bytes - self.write_buffer_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +102,13 @@ class Soak:
         return list(self.readings[round(len(self.readings) * share) :])
 
     def line(self, name: str) -> Line:
-        """Through a figure of the last two thirds, over hours; through its floor where it has one.
+        """Through a figure of the last two thirds, over hours.
 
         Raises:
             ValueError: fewer than three readings.
         """
-        readings = self.judged_readings
-        floor = lowest(readings, name, FIGURES[name].tooth_s)
-        through = floor if len(floor) >= LEAST_POINTS else readings
-        return Line.through([one.at_s / HOUR_S for one in through], [float(getattr(one, name)) for one in through])
+        hours = [reading.at_s / HOUR_S for reading in self.judged_readings]
+        return Line.through(hours, self.values(name))
 
     def values(self, name: str) -> list[float]:
         """A figure of the last two thirds."""
@@ -147,22 +126,7 @@ class Soak:
     @property
     def is_flat(self) -> bool:
         """Whether memory is."""
-        return self.verdict("resident_bytes") == "flat"
-
-
-def lowest(readings: Sequence[Reading], name: str, within_s: float) -> list[Reading]:
-    """The reading where a figure is lowest, of each full span of so many seconds; every reading where it is none."""
-    if not within_s:
-        return list(readings)
-    each, first_s = round(within_s / EVERY_S), readings[0].at_s
-
-    def place(reading: Reading) -> int:
-        return round((reading.at_s - first_s) / EVERY_S)
-
-    spans = [list(span) for _, span in groupby(readings, lambda reading: place(reading) // each)]
-    if (place(readings[-1]) + 1) % each:
-        spans.pop()
-    return [min(span, key=lambda reading: float(getattr(reading, name))) for span in spans]
+        return self.verdict("steady_bytes") == "flat"
 
 
 def judge(line: Line, mean: float) -> Verdict:
@@ -178,13 +142,22 @@ def growth(line: Line) -> str:
     return f"{line.slope:+,.0f} ± {line.slope_error:,.0f} bytes an hour (standard error)"
 
 
+FIGURES = {
+    "resident_bytes": ("resident memory, MB", BYTES_PER_MB, ",.1f"),
+    "steady_bytes": ("the same without write buffers, MB", BYTES_PER_MB, ",.1f"),
+    "open_files": ("open files", 1.0, ",.0f"),
+    "backlog": ("transactions that wait", 1.0, ",.0f"),
+    "most_loop_lag_ms": ("loop lag, at most, ms", 1.0, ",.0f"),
+}
+
+
 def judged_table(soak: Soak) -> str:
     """A row for each figure: least, mean, most, growth; of the last two thirds."""
     rows = ["| last two thirds | least | mean | most | growth an hour | |", "|---|---:|---:|---:|---:|---|"]
-    for name, (title, unit, form, _) in FIGURES.items():
+    for name, (title, unit, form) in FIGURES.items():
         values = [value / unit for value in soak.values(name)]
         line = soak.line(name)
-        verdict = soak.verdict(name) if name in ("resident_bytes", "open_files") else ""
+        verdict = soak.verdict(name) if name in ("steady_bytes", "open_files") else ""
         rows.append(
             f"| {title} | {min(values):{form}} | {sum(values) / len(values):{form}} | {max(values):{form}} | "
             f"{line.slope / unit:+,.2f} ± {line.slope_error / unit:,.2f} | {verdict} |"
@@ -196,8 +169,8 @@ def page(soak: Soak, picture: str = "") -> str:
     """docs/performance-soak.md; `picture` is the name of an image beside it."""
     return PAGE.format(
         command=soak.command,
-        verdict=soak.verdict("resident_bytes"),
-        growth=growth(soak.line("resident_bytes")),
+        verdict=soak.verdict("steady_bytes"),
+        growth=growth(soak.line("steady_bytes")),
         highest=soak.highest().resident_bytes / BYTES_PER_MB,
         highest_min=soak.highest().at_s / 60,
         highest_late=soak.highest(LAST_THIRD).resident_bytes / BYTES_PER_MB,
@@ -211,8 +184,6 @@ def page(soak: Soak, picture: str = "") -> str:
         judged=round(sum(reading.judged for reading in soak.readings)),
         payments=soak.payments,
         most=MOST_GROWTH,
-        memory_s=FIGURES["resident_bytes"].tooth_s,
-        files_s=FIGURES["open_files"].tooth_s,
     )
 
 

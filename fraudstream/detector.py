@@ -130,8 +130,8 @@ def time_predictions(detector: Detector, seconds: float) -> list[float]:
 
 
 def warm_up(detector: Detector) -> None:
-    """Makes a starting process quick and steady: `try_out`, and the collector no longer walks through what stays for
-    ever; then `steady_heap`.
+    """Makes a starting process quick and steady: `steady_heap`, `try_out`, and the collector no longer walks through
+    what stays for ever.
 
     Raises:
         ModelError: scores depend on the batch on this machine.

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 MAPPED_FROM_BYTES = 2**20
 """A block of RocksDB's write buffer. From 128 KiB on, glibc's first value, each batch would map its arrays anew: 4.5
 page faults a transaction under a backlog, instead of 0.4."""
-KEPT_FREE_BYTES = 32 * 2**20
+KEPT_FREE_BYTES = 4 * 2**20
 """At the end of a heap, so that batches do not take and return the same memory again and again."""
 
 _M_TRIM_THRESHOLD = -1

@@ -28,6 +28,12 @@ OPEN_FILES = 512
 LOCKED_TRIES = 30
 """One a second: a worker that is told to stop closes its databases well within."""
 WALK_ITEMS = 1_000
+MEMORY_OF = {
+    "write_buffers": "rocksdb.size-all-mem-tables",
+    "indexes": "rocksdb.estimate-table-readers-mem",
+    "blocks": "rocksdb.block-cache-usage",
+}
+"""What RocksDB holds memory for, and the property in which it tells how much."""
 _COLUMN_FAMILY = "default"
 
 
@@ -185,6 +191,12 @@ class ProfileStore(Store):
             if len(found) < count + 2:
                 _require_end(db, found[-1][0] if found else key)
         return [(name, value) for name, value in found if name not in (key, self.offset_key)][:count]
+
+    def memory_bytes(self) -> dict[str, int]:
+        """What the open databases hold in memory, by the names of MEMORY_OF."""
+        return {
+            part: sum(db.property_int_value(name) or 0 for db in self._dbs.values()) for part, name in MEMORY_OF.items()
+        }
 
     @contextmanager
     def _guarded(self, partition: int) -> Iterator[Any]:

@@ -455,6 +455,19 @@ ANSWERS_REPEATED = Metric(
 # Process
 
 READY = Metric("fraudstream_ready", "gauge", "1 when the process is ready.", _PROCESS, (WORKER, API))
+STORE_PARTS = {
+    "write_buffers": "changes that are not written to a file yet; rises and falls",
+    "indexes": "filters and indexes of files",
+    "blocks": "what was read lately",
+}
+STORE_MEMORY = Metric(
+    "fraudstream_store_memory_bytes",
+    "gauge",
+    "What RocksDB holds in memory for the owned and the standby partitions.",
+    _PROCESS,
+    (WORKER,),
+    (("part", "; ".join(f"{name}: {text}" for name, text in STORE_PARTS.items())),),
+)
 PARTITIONS = Metric("fraudstream_partitions", "gauge", "Source partitions owned.", _PROCESS, (WORKER, API))
 BUILD = Metric(
     "fraudstream_build_info",

@@ -71,6 +71,7 @@ class Metrics(Instruments):
         self.restore_total = self.gauge(catalogue.RESTORE_TOTAL)
         self.restore_seconds = self.gauge(catalogue.RESTORE_SECONDS)
         self.restore_left_seconds = self.gauge(catalogue.RESTORE_LEFT_SECONDS)
+        self.store_memory = self.gauge(catalogue.STORE_MEMORY)
         self.stores_damaged = self.counter(catalogue.STORES_DAMAGED)
         self.cache_writes = self.counter(catalogue.CACHE_WRITES)
         self.cache_drops = self.counter(catalogue.CACHE_DROPS)
@@ -83,6 +84,11 @@ class Metrics(Instruments):
         """Counts refused messages by their reasons."""
         for reason, number in Counts(reasons).items():
             self.dead_letters.labels(reason).inc(number)
+
+    def observe_store(self, memory_bytes: Mapping[str, int]) -> None:
+        """Notes what RocksDB holds in memory, by its parts."""
+        for part, held in memory_bytes.items():
+            self.store_memory.labels(part).set(held)
 
     def observe_lag(self, records: Mapping[int, int], seconds: Mapping[int, float]) -> None:
         """Notes what waits in each owned partition; partitions that went away are forgotten."""

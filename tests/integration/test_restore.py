@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import Sequence
@@ -217,6 +218,8 @@ async def test_what_is_no_profile_is_a_dead_letter_of_its_user_alone(changelog: 
         await until(all_judged, WITHIN_S, "all transactions judged")
         metrics = (await asyncio.to_thread(worker.call, "GET", "/metrics")).body.decode()
         assert 'fraudstream_dead_letters_total{reason="profile_unreadable"} 1.0' in metrics
+        for part in ("write_buffers", "indexes"):
+            assert re.search(rf'fraudstream_store_memory_bytes{{part="{part}"}} [1-9]', metrics), metrics
         assert worker.stop() == 0, worker.tail()
     verdicts = await verdicts_of(changelog.kafka.bootstrap, settings.verdicts_topic)
     assert verdicts.lost(f"t{number}" for number in range(len(rows))) == ["t0"]
