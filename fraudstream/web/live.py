@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,13 +36,6 @@ FOLD_AT_VERDICTS = 4096
 
 class TooManySubscribersError(Exception):
     """As many pages watch as may."""
-
-
-class _Kind(msgspec.Struct):
-    anomaly_type: str
-
-
-_kind = msgspec.json.Decoder(_Kind).decode
 
 
 @dataclass(slots=True)
@@ -209,7 +201,7 @@ class LiveFeed:
     def _count_kinds(self) -> None:
         fresh = min(self.recent.alerts_added - self._kinds_of, REASONS_OF_ALERTS)
         self._kinds_of = self.recent.alerts_added
-        self._kinds.extend(_kind(each.value).anomaly_type for each in reversed(self.recent.newest_alerts(fresh, fresh)))
+        self._kinds.extend(reversed(self.recent.newest_types(fresh)))
 
 
 def _rows(verdicts: list[Emitted]) -> list[Row]:

@@ -170,6 +170,10 @@ class Recent:
         """Up to `most` of the newest `of` flagged verdicts, newest first and evenly spread."""
         return [batch[row] for batch, row in evenly(self._alerts.newest(of, flagged=True), most)]
 
+    def newest_types(self, of: int) -> list[str]:
+        """The anomaly types of the newest `of` flagged verdicts, newest first."""
+        return [batch.types[row] for batch, row in self._alerts.newest(of, flagged=True)]
+
     def find(self, transaction_id: str) -> Emitted | None:
         """The verdict on a transaction, the newest where there are several."""
         return next(self._holding(_start_of(transaction_id)), None)
