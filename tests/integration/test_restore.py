@@ -18,6 +18,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from fraudstream.adapters.kafka_topics import create_topics
+from fraudstream.adapters.metric_catalogue import STORE_PARTS
 from fraudstream.agents import restore as room
 from fraudstream.agents.changelog import first_missing_offsets
 from fraudstream.agents.restore import ProfileRestore
@@ -218,8 +219,9 @@ async def test_what_is_no_profile_is_a_dead_letter_of_its_user_alone(changelog: 
         await until(all_judged, WITHIN_S, "all transactions judged")
         metrics = (await asyncio.to_thread(worker.call, "GET", "/metrics")).body.decode()
         assert 'fraudstream_dead_letters_total{reason="profile_unreadable"} 1.0' in metrics
-        for part in ("write_buffers", "indexes"):
-            assert re.search(rf'fraudstream_store_memory_bytes{{part="{part}"}} [1-9]', metrics), metrics
+        for part in STORE_PARTS:
+            assert re.search(rf'fraudstream_store_memory_bytes{{part="{part}"}} \d', metrics), metrics
+        assert re.search(r'fraudstream_store_memory_bytes{part="write_buffers"} [1-9]', metrics), metrics
         assert worker.stop() == 0, worker.tail()
     verdicts = await verdicts_of(changelog.kafka.bootstrap, settings.verdicts_topic)
     assert verdicts.lost(f"t{number}" for number in range(len(rows))) == ["t0"]
