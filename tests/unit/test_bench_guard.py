@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.guard import STORED, WHOLE, compare, least
+from benchmarks.guard import STORED, WHOLE, compare, figures_of, least
 from benchmarks.stages import STAGES, stage_ratios
 
 BEFORE = {"decode": 2.0, "score": 8.0, WHOLE: 0.4}
@@ -45,4 +45,11 @@ def test_each_stage_is_measured_and_stored() -> None:
     measured = stage_ratios(0.1)
     assert measured.keys() == STAGES.keys()
     assert all(0 < ratio < float("inf") for ratio in measured.values())
-    assert json.loads(STORED.read_text(encoding="utf-8")).keys() == {*STAGES, WHOLE}
+    for figures in json.loads(STORED.read_text(encoding="utf-8")).values():
+        assert figures.keys() == {*STAGES, WHOLE}
+
+
+def test_a_processor_is_held_to_its_own_figures_and_an_unknown_one_to_the_dearest() -> None:
+    kinds = {"one": {"decode": 2.0, "score": 5.0}, "other": {"decode": 1.0, "score": 8.0}}
+    assert figures_of("one", kinds) == kinds["one"]
+    assert figures_of("a third", kinds) == {"decode": 2.0, "score": 8.0}
