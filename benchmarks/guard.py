@@ -58,7 +58,7 @@ def main() -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     if options.store:
-        kinds[processor] = {**stored, **measured}
+        kinds[processor] = {**kinds.get(processor, {}), **measured}
         STORED.write_text(json.dumps(kinds, indent=2) + "\n", encoding="utf-8")
         print(f"stored in {STORED.name} for {processor}: {measured}")
         return 0
