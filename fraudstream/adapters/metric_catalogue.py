@@ -455,19 +455,6 @@ ANSWERS_REPEATED = Metric(
 # Process
 
 READY = Metric("fraudstream_ready", "gauge", "1 when the process is ready.", _PROCESS, (WORKER, API))
-STORE_PARTS = {
-    "write_buffers": "changes that are not written to a file yet; rises and falls",
-    "indexes": "filters and indexes of files",
-    "blocks": "what was read lately",
-}
-STORE_MEMORY = Metric(
-    "fraudstream_store_memory_bytes",
-    "gauge",
-    "What RocksDB holds in memory for the owned and the standby partitions.",
-    _PROCESS,
-    (WORKER,),
-    (("part", "; ".join(f"{name}: {text}" for name, text in STORE_PARTS.items())),),
-)
 PARTITIONS = Metric("fraudstream_partitions", "gauge", "Source partitions owned.", _PROCESS, (WORKER, API))
 BUILD = Metric(
     "fraudstream_build_info",
@@ -484,6 +471,19 @@ LOOP_LAG = Metric(
     _PROCESS,
     ALL,
     buckets=QUICK_SECONDS,
+)
+STORE_PARTS = {
+    "write_buffers": "changes that are not written to a file yet; rises and falls",
+    "indexes": "filters and indexes of files",
+    "blocks": "what was read lately",
+}
+STORE_MEMORY = Metric(
+    "fraudstream_store_memory_bytes",
+    "gauge",
+    "What RocksDB holds in memory for the owned and the standby partitions.",
+    _PROCESS,
+    (WORKER,),
+    (("part", "; ".join(f"{name}: {text}" for name, text in STORE_PARTS.items())),),
 )
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

@@ -160,7 +160,7 @@ class Recent:
         """Keeps the verdicts of a micro-batch."""
         self._all.add(verdicts.compact())
         if verdicts.types:
-            self._alerts.add(verdicts.only(np.array(list(verdicts.types), np.int64)))
+            self._alerts.add(verdicts.only(np.fromiter(verdicts.types, np.int64, len(verdicts.types))))
 
     def newest_normal(self, of: int, most: int) -> list[Emitted]:
         """Up to `most` of the verdicts that are not flagged among the newest `of`, newest first and evenly spread."""

@@ -218,14 +218,17 @@ async def test_pages_are_limited_and_nothing_is_made_while_nobody_watches() -> N
         assert watched._ticking is not None
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("size", "most_us"), [(1000, 0.5), (100, 0.5)])
 def test_watching_costs_less_than_half_a_microsecond_an_event(size: int, most_us: float) -> None:
     batches = [
         outcome([0.95 if at % 10 == 0 else 0.3 for at in range(size)], start) for start in range(0, 20_000, size)
     ]
-    best_us = float("inf")
-    for _ in range(5):  # the best of some, as other processes take their share of the machine
-        watched, started_s = feed(), time.process_time()
+    watched, best_us = feed(), float("inf")
+    # The best of some, as other processes take their share of the machine, and the first takes new memory for what is
+    # kept, which a worker does once.
+    for _ in range(6):
+        started_s = time.process_time()
         for batch in batches:
             watched.observe(batch, 0.001)
         watched.figures()
@@ -233,6 +236,7 @@ def test_watching_costs_less_than_half_a_microsecond_an_event(size: int, most_us
     assert best_us < most_us
 
 
+@pytest.mark.alone
 def test_half_a_second_at_5000_a_second_is_shown_within_some_milliseconds() -> None:
     watched, best_ms = feed(), float("inf")
     for start in range(0, 25_000, 2_500):
