@@ -51,10 +51,11 @@ test-chaos: .venv/.installed-test ## kills and stalls workers and brokers, ruins
 tools: .venv/.installed-test ## operations tools into .tools/bin: helm, kubectl, linters (ARGS=helm for one); first time: minutes
 	@$(BIN)/python scripts/tools.py $(or $(ARGS),kubernetes lint)
 
+# Each of these tests has a namespace of its own: the process that is free takes the next.
 .PHONY: test-k8s
 test-k8s: .venv/.installed-test ## the tests against a real Kubernetes control plane, which it builds once and starts itself
 	@$(BIN)/python scripts/tools.py kubernetes
-	$(PYTEST) -m kubernetes $(ARGS)
+	$(PYTEST) --dist worksteal -m kubernetes $(ARGS)
 
 .PHONY: lint
 lint: .venv/.installed-lint ## ruff (rules and format) and bandit
