@@ -221,7 +221,7 @@ async def test_pages_are_limited_and_nothing_is_made_while_nobody_watches() -> N
 
 @pytest.mark.alone
 @pytest.mark.parametrize("size", [1000, 100])
-def test_watching_an_event_costs_less_than_reading_the_smallest_transaction_twice(size: int) -> None:
+def test_watching_an_event_costs_little_beside_reading_the_smallest_transaction(size: int) -> None:
     batches = [
         outcome([0.95 if at % 10 == 0 else 0.3 for at in range(size)], start) for start in range(0, 20_000, size)
     ]
@@ -240,7 +240,8 @@ def test_watching_an_event_costs_less_than_reading_the_smallest_transaction_twic
             read(smallest)
         watching_s.append(between_s - started_s)
         reading_s.append(time.process_time() - between_s)
-    assert min(watching_s) < 2 * min(reading_s)
+    # Half a microsecond where reading takes 0.28 (Intel Xeon, 2.80 GHz), less where that is quicker.
+    assert min(watching_s) < 1.75 * min(reading_s)
 
 
 @pytest.mark.alone
