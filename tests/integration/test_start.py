@@ -86,6 +86,7 @@ def test_without_a_broker_the_worker_says_where_it_looked(own_settings: Settings
         assert_refuses(worker, f"expected a Kafka broker at {closed}", "Connection refused", "check KAFKA_SERVERS")
 
 
+@pytest.mark.alone
 async def test_the_first_verdict_comes_soon_after_the_start(
     kafka: KafkaCluster, settings: Settings, tmp_path: Path
 ) -> None:
