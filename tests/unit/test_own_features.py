@@ -96,6 +96,24 @@ def test_the_check_sees_what_a_feature_breaks(broken: OwnFeature, check: str, sa
     assert failed.value.check == check
 
 
+def test_a_broken_promise_is_told_with_the_fewest_events() -> None:
+    def plainly(event: Event, earlier: Sequence[Event]) -> float:
+        return float(sum(other.time_s > event.time_s - 3600 for other in earlier))
+
+    with pytest.raises(CheckFailedError) as failed:
+        check_feature(feature(lambda _event, history: float(min(len(history), 8)), oracle=plainly, window_s=3600))
+    assert str(failed.value).count("Event(") == 1 + 9, failed.value
+
+
+@pytest.mark.parametrize("window_s", [3600, DAY_S, 7 * DAY_S, 30 * DAY_S])
+def test_the_check_sees_a_window_that_is_a_second_too_short(window_s: int) -> None:
+    def plainly(event: Event, earlier: Sequence[Event]) -> float:
+        return float(sum(other.time_s >= event.time_s - window_s for other in earlier))
+
+    with pytest.raises(CheckFailedError, match="compute gives"):
+        check_feature(feature(lambda _event, history: float(len(history)), oracle=plainly, window_s=window_s))
+
+
 def test_the_check_sees_a_feature_with_a_memory() -> None:
     zero = feature(counts_its_calls(), oracle=same_merchant_plainly)
     with pytest.raises(CheckFailedError) as failed:
