@@ -13,29 +13,28 @@ from numpy.typing import NDArray
 from fraudstream.features.engine import FeatureEngine
 from fraudstream.features.own import OwnFeature
 from fraudstream.features.past import Event
+from fraudstream.features.windows import DAY_S, HOUR_S, WINDOWS_S
 from fraudstream.state.event import EVENT_WORDS, ID_HIGH, ID_LOW, NO_PLACE, TIME, pack_place
 from fraudstream.state.profile import EMPTY, SEQUENCE_EVENTS
 from fraudstream.testing.checks import CheckFailedError, require, same_bits
 
 EXAMPLES = 200
-LATENESS_S = 2 * 86_400
+LATENESS_S = 2 * DAY_S
 RELATIVE, ABSOLUTE = 1e-5, 1e-6
 """Features are float32, and a sum may be taken in another order."""
 _START_S = 1_700_000_000
 _BATCHES = (1, 7)
-_RETENTION_S = 30 * 86_400 + LATENESS_S
+_RETENTION_S = 30 * DAY_S + LATENESS_S
 
 Words = NDArray[np.uint32]
 
-_DAY_S = 86_400
-_WINDOWS_S = (3600, _DAY_S, 7 * _DAY_S, 30 * _DAY_S)
 _event = st.tuples(
     st.one_of(  # seconds from the start until it comes: ties, windows' ends, busy hours, long silences
-        st.sampled_from([0, 1, *(window_s + by_s for window_s in _WINDOWS_S for by_s in (-1, 0, 1))]),
-        st.integers(0, 3600),
-        st.integers(0, 60 * _DAY_S),
+        st.sampled_from([0, 1, *(window_s + by_s for window_s in WINDOWS_S for by_s in (-1, 0, 1))]),
+        st.integers(0, HOUR_S),
+        st.integers(0, 60 * DAY_S),
     ),
-    st.one_of(st.just(0), st.just(0), st.sampled_from([1, 3600, _DAY_S]), st.integers(0, LATENESS_S)),  # how late
+    st.one_of(st.just(0), st.just(0), st.sampled_from([1, HOUR_S, DAY_S]), st.integers(0, LATENESS_S)),  # how late
     st.one_of(st.sampled_from([0, 1, 100, 2**32 - 1]), st.integers(0, 500_000)),  # cents
     st.integers(1, 3),  # merchant
     st.integers(0, 100),  # transaction id: small, so that duplicates come
