@@ -80,7 +80,8 @@ def check_feature(feature: OwnFeature, *, examples: int = EXAMPLES) -> None:
     try:
         tried()
     except CheckFailedError as failed:
-        raise _smallest(feature, words, failed) from None
+        smallest = _smallest(feature, words, failed)
+        raise smallest from smallest.__cause__
 
 
 def _keeps_promises(feature: OwnFeature, words: Words) -> None:
@@ -147,12 +148,20 @@ def _by_engine(feature: OwnFeature, words: Words, size: int) -> NDArray[np.float
 def _equals_oracle(feature: OwnFeature, words: Words, found: NDArray[np.float32]) -> None:
     for at, earlier in enumerate(_earlier(words)):
         event = Event(words[at])
-        expected = float(np.float32(feature.oracle(event, earlier)))
+        expected = _told_by_oracle(feature, event, earlier, at)
         require(
             np.isclose(found[at], expected, rtol=RELATIVE, atol=ABSOLUTE),
             "oracle",
             f"event {at}: compute gives {found[at]:g}, the oracle {expected:g}, for {event} after {earlier}",
         )
+
+
+def _told_by_oracle(feature: OwnFeature, event: Event, earlier: list[Event], at: int) -> float:
+    try:
+        return float(np.float32(feature.oracle(event, earlier)))
+    except Exception as error:
+        raised = f"the oracle raised {type(error).__name__}: {error}"
+        raise CheckFailedError("oracle", f"event {at}: {raised}; for {event} after {earlier}") from error
 
 
 def _earlier(words: Words) -> list[list[Event]]:

@@ -96,22 +96,32 @@ def test_the_check_sees_what_a_feature_breaks(broken: OwnFeature, check: str, sa
     assert failed.value.check == check
 
 
-def test_a_broken_promise_is_told_with_the_fewest_events() -> None:
-    def plainly(event: Event, earlier: Sequence[Event]) -> float:
-        return float(sum(other.time_s > event.time_s - 3600 for other in earlier))
+def counts(window_s: int) -> Callable[[Event, Sequence[Event]], float]:
+    return lambda event, earlier: float(sum(other.time_s > event.time_s - window_s for other in earlier))
 
+
+def test_a_broken_promise_is_told_with_the_fewest_events() -> None:
+    eight = feature(lambda _event, history: float(min(len(history), 8)), oracle=counts(3600), window_s=3600)
     with pytest.raises(CheckFailedError) as failed:
-        check_feature(feature(lambda _event, history: float(min(len(history), 8)), oracle=plainly, window_s=3600))
+        check_feature(eight)
     assert str(failed.value).count("Event(") == 1 + 9, failed.value
 
 
 @pytest.mark.parametrize("window_s", [3600, DAY_S, 7 * DAY_S, 30 * DAY_S])
 def test_the_check_sees_a_window_that_is_a_second_too_short(window_s: int) -> None:
-    def plainly(event: Event, earlier: Sequence[Event]) -> float:
-        return float(sum(other.time_s >= event.time_s - window_s for other in earlier))
-
+    short = feature(lambda _event, history: float(len(history)), oracle=counts(window_s + 1), window_s=window_s)
     with pytest.raises(CheckFailedError, match="compute gives"):
-        check_feature(feature(lambda _event, history: float(len(history)), oracle=plainly, window_s=window_s))
+        check_feature(short)
+
+
+def test_an_oracle_that_raises_is_told_with_the_history_it_was_given() -> None:
+    def mean(_event: Event, earlier: Sequence[Event]) -> float:
+        return sum(other.amount for other in earlier) / len(earlier)
+
+    with pytest.raises(CheckFailedError, match=r"the oracle raised ZeroDivisionError: .* after \[\]") as failed:
+        check_feature(feature(oracle=mean))
+    assert failed.value.check == "oracle"
+    assert isinstance(failed.value.__cause__, ZeroDivisionError)
 
 
 def test_the_check_sees_a_feature_with_a_memory() -> None:
