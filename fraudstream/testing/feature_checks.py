@@ -160,7 +160,7 @@ def _told_by_oracle(feature: OwnFeature, event: Event, earlier: list[Event], at:
     try:
         return float(np.float32(feature.oracle(event, earlier)))
     except Exception as error:
-        raised = f"the oracle raised {type(error).__name__}: {error}"
+        raised = f"expected a number, the oracle raised {type(error).__name__}: {error}"
         raise CheckFailedError("oracle", f"event {at}: {raised}; for {event} after {earlier}") from error
 
 

@@ -27,7 +27,7 @@ def test_what_seems_dearer_is_measured_again_before_it_is_told() -> None:
 
     assert run(2.2, 9.0) == (2.2, 1)
     assert run(2.4, 2.1, 9.0) == (2.1, 1)
-    assert run(2.5, 2.6, 2.5, 2.4, 9.0) == (2.4, 1)
+    assert run(2.5, 2.6, 2.4, 9.0) == (2.4, 1)
 
 
 def test_a_figure_that_was_never_stored_is_told() -> None:
